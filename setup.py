@@ -1,0 +1,75 @@
+"""Installs svlm: `pip install .[train,ros]`, or `colcon build` in a ROS 2 workspace."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "svlm_ros"  # ament_python needs the ROS package's name; svlm_core comes along
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Streaming vision-language commentary for robots: constant cost, forever",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    maintainer="svlm maintainers",
+    maintainer_email="maintainers@svlm.invalid",
+    python_requires=">=3.10",
+    packages=find_packages(include=["svlm_core*", "svlm_ros*"]),
+    package_data={"svlm_core": ["checkpoints/tiny/*", "py.typed"], "svlm_ros": ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/launch", ["launch/stream.launch.py"]),
+        (
+            f"share/{NAME}/config",
+            ["config/stream.yaml", "config/fastdds.xml", "config/commentary_event.schema.json"],
+        ),
+        (f"share/{NAME}/training", ["training/tiny_world.yaml"]),
+    ],
+    install_requires=[
+        "torch>=2.6",
+        "transformers>=5.20,<6",
+        "tokenizers>=0.21",
+        "safetensors>=0.5",
+        "huggingface-hub>=1.0",
+        "numpy>=1.26",
+        "av>=14",
+        "opencv-python-headless>=4.12",
+        "pyzmq>=26",
+        "pyyaml>=6",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "ros": [  # only where ROS 2 is not installed already: the same rclpy and DDS from PyPI, x86_64
+            "ros-kilted-rclpy[fastrtps]>=9",
+            "ros-kilted-sensor-msgs>=5",
+            "ros-kilted-std-msgs>=5",
+            "ros-kilted-std-srvs>=5",
+            "ros-kilted-diagnostic-msgs>=5",
+        ],
+        "bags": ["rosbags>=0.10"],
+        "train": ["accelerate>=1.5"],
+        "cuda": ["flash-attn>=2.7"],
+        "dev": [
+            "dashscope>=1.20",  # carries the real Qwen vocabulary, for the tests against the reference
+            "hypothesis>=6.100",
+            "import-linter>=2.1",
+            "jsonschema>=4.20",
+            "mypy>=1.10",
+            "psutil>=5.9",
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "ruff>=0.6",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "svlm = svlm_core.cli:main",
+            "stream_node = svlm_ros.stream_node:main",
+            "camera_node = svlm_ros.camera_node:main",
+        ]
+    },
+)

@@ -1,0 +1,201 @@
+"""The cached context of one stream: which tokens are in the arena, in which order, and where they stand.
+
+RoPE sees only differences of positions. When a block leaves between the head (system turn, previous text)
+and the recent chunks, differences inside the recent chunks stay as they are; only the head comes closer. So
+the recent keys are left alone and the head's keys, kept un-rotated in float32 beside the arena, are rotated
+to their new places: the cost does not depend on the window, and rounding does not add up with age. Speech
+that grows old changes its place only, from its chunk to the end of the previous text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from svlm_core.cache.arena import KVArena
+from svlm_core.cache.segments import HEAD, Role, Segment
+from svlm_core.cache.window import Retention
+
+Rotate = Callable[..., Tensor]  # StreamModel.rotate
+
+
+class CachedContext:
+    """The live tokens of one stream, in logical order.
+
+    Attributes:
+        arena: storage; only this class changes it between forward passes.
+        segments: everything the model has been given or has said, oldest first. The last tokens may not be in the
+            arena yet: see `pending`.
+        origin: absolute position of the head's first token.
+        next_position: absolute position at which the next token continues.
+    """
+
+    def __init__(self, arena: KVArena, rotate: Rotate) -> None:
+        """Start empty; `rotate` is the model's rotary embedding (StreamModel.rotate)."""
+        self.arena = arena
+        self._rotate = rotate
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.arena.clear()
+        self.segments: list[Segment] = []
+        self.origin = 0.0
+        self.next_position = 0.0
+        self._slots = np.empty(0, np.int64)  # arena slot of each cached token, in logical order
+        self._positions = torch.empty(3, 0)  # absolute M-RoPE position of each cached token, in logical order
+        self._head_keys: Tensor | None = None  # un-rotated, float32 [layers, streams, kv_heads, head tokens, head_dim]
+        self._speech_keys: dict[int, Tensor] = {}  # the same for each chunk's speech
+
+    @property
+    def ids(self) -> list[int]:
+        """All token ids in logical order, pending ones included."""
+        return [i for segment in self.segments for i in segment.ids]
+
+    @property
+    def pending(self) -> int:
+        """Tokens at the end that the model has not been run on yet."""
+        return sum(len(segment.ids) for segment in self.segments) - len(self._slots)
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens in the arena."""
+        return len(self._slots)
+
+    @property
+    def positions(self) -> Tensor:
+        """Position of each cached token counted from the head's first, float32 [3, cached tokens], logical order."""
+        return self._positions - self.origin
+
+    @property
+    def slots(self) -> np.ndarray:
+        """Arena slot of each cached token, int64 [cached tokens], logical order."""
+        return self._slots
+
+    def extend(self, positions: Tensor, next_position: float) -> None:
+        """Take over the tokens that a forward pass has just written into the arena.
+
+        Args:
+            positions: their absolute positions, float32 [3, L]; they are the first L pending tokens.
+            next_position: where the token after them continues.
+        """
+        self._slots = np.concatenate([self._slots, self.arena.extend(positions.shape[1])])
+        self._positions = torch.cat([self._positions, positions], dim=1)
+        self.next_position = next_position
+
+    def drop_pending(self) -> None:
+        """Cut off the tokens that the model has not been run on."""
+        excess = self.pending
+        for segment in reversed(self.segments):
+            cut = min(excess, len(segment.ids))
+            segment.ids = segment.ids[: len(segment.ids) - cut]
+            excess -= cut
+
+    def remember_text(self) -> None:
+        """Keep the un-rotated keys of the head and of finished speech, while they have been rounded only once.
+
+        Call after a prefill, when nothing that is finished is pending.
+        """
+        spans = self._spans()
+        if self._head_keys is None:
+            self._head_keys = self._unrotated(0, self._head_tokens())
+        for segment, (start, stop) in zip(self.segments, spans, strict=True):
+            if segment.role is Role.SPEECH and segment.ids and segment.chunk not in self._speech_keys:
+                self._speech_keys[segment.chunk] = self._unrotated(start, stop)
+
+    def retain(self, retention: Retention) -> None:
+        """Carry out a policy's decision: evict, move, forget, and rotate the head to where it now stands.
+
+        No token of an evicted or moved segment may be pending; those of the segments that stay may.
+        """
+        if not retention:
+            return
+        spans = self._spans()
+        moved = [self.segments[i] for i in retention.move]
+        going = {*retention.evict, *retention.move}
+        at = next(i for i, segment in enumerate(self.segments) if segment.role is Role.PREVIOUS)
+        previous = self.segments[at]
+        # The old text grows by the moved speech, then loses its middle.
+        tokens = np.concatenate([np.arange(*spans[at]), *(np.arange(*spans[i]) for i in retention.move)]).astype(int)
+        start, stop = retention.forget
+        before = np.concatenate([np.empty(0, int), *(np.arange(*span) for span in spans[:at])]).astype(int)
+        after = [np.arange(*spans[i]) for i in range(at + 1, len(spans)) if i not in going]
+        order = np.concatenate([before, tokens[:start], tokens[stop:], *after]).astype(int)
+        order = order[order < self.cached_tokens]  # what is pending stays pending
+        leaving = np.concatenate([tokens[start:stop], *(np.arange(*spans[i]) for i in retention.evict)]).astype(int)
+        self._keep_head_keys(moved, len(before), spans[at][1], start, stop)
+        previous.ids = previous.ids + [i for segment in moved for i in segment.ids]
+        previous.ids = previous.ids[:start] + previous.ids[stop:]
+        renamed = self.arena.evict(self._slots[leaving])
+        self._slots = renamed[self._slots[order]]
+        self._positions = self._positions[:, torch.from_numpy(order)]
+        self.segments = [segment for i, segment in enumerate(self.segments) if i not in going]
+        self._place_head()
+
+    def rebase(self) -> None:
+        """Once the head has come to positive positions, count anew so that the next token stands at 0.
+
+        Float32 angles are finest around 0: positions stay between minus and plus one context length, however long
+        the stream. Differences, and so all results, are unchanged. A recent key is rotated here at most once in
+        its life: by the next time, the head stands where it stood.
+        """
+        if self.origin <= 0:
+            return
+        head, shift = self._head_tokens(), -self.next_position
+        recent = self._slots[head:]
+        shifts = torch.full((3, len(recent)), shift, device=self.arena.keys.device)
+        self.arena.write_keys(recent, self._rotate(self.arena.read_keys(recent), shifts))
+        self._positions = self._positions + shift
+        self.origin += shift
+        self.next_position = 0.0
+        self._rotate_head()
+
+    def _place_head(self) -> None:
+        """Let the head end where the recent chunks begin; without recent chunks it stays where it is."""
+        head = self._head_tokens()
+        recent = self._positions[:, head:]
+        if recent.shape[1] == 0 and self.pending == 0:
+            self.next_position = self.origin + head
+            origin = self.origin
+        else:
+            begin = float(recent[0, 0]) if recent.shape[1] else self.next_position
+            origin = begin - head
+        unchanged = torch.equal(self._positions[0, :head], torch.arange(head) + origin)
+        self.origin = origin
+        if not unchanged:
+            self._rotate_head()
+
+    def _rotate_head(self) -> None:
+        head = self._head_tokens()
+        positions = (torch.arange(head) + self.origin).expand(3, -1)  # text: all axes alike
+        self._positions = torch.cat([positions, self._positions[:, head:]], dim=1)
+        keys = self._rotate(self._head_keys, positions.to(self.arena.keys.device))
+        self.arena.write_keys(self._slots[:head], keys)
+
+    def _keep_head_keys(self, moved: Sequence[Segment], text: int, text_end: int, start: int, stop: int) -> None:
+        """The head's un-rotated keys after the move: [before | old text + moved speech, less its middle | after]."""
+        keys = self._head_keys
+        if keys is None:
+            raise RuntimeError("retain() before the first remember_text()")
+        speech = [self._speech_keys[segment.chunk] for segment in moved]
+        grown = torch.cat([keys[..., text:text_end, :], *speech], dim=-2)
+        kept = [keys[..., :text, :], grown[..., :start, :], grown[..., stop:, :], keys[..., text_end:, :]]
+        self._head_keys = torch.cat(kept, dim=-2)
+        for segment in moved:
+            del self._speech_keys[segment.chunk]
+
+    def _unrotated(self, start: int, stop: int) -> Tensor:
+        """Un-rotated keys of the tokens [start, stop) in logical order, float32."""
+        positions = self._positions[:, start:stop].to(self.arena.keys.device)
+        return self._rotate(self.arena.read_keys(self._slots[start:stop]), positions, inverse=True)
+
+    def _head_tokens(self) -> int:
+        return sum(len(segment.ids) for segment in self.segments if segment.chunk == HEAD)
+
+    def _spans(self) -> list[tuple[int, int]]:
+        """[start, stop) of each segment in logical order."""
+        stops = np.cumsum([len(segment.ids) for segment in self.segments]).tolist()
+        return list(zip([0, *stops[:-1]], stops, strict=True)) if stops else []

@@ -1,0 +1,54 @@
+"""What a stream is made of: typed runs of tokens. Nothing is ever found again by scanning token ids."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+HEAD = -1  # the chunk number of segments that belong to no chunk
+
+
+class Role(enum.Enum):
+    """What a segment is."""
+
+    SYSTEM = "system"
+    PREVIOUS_OPEN = "previous open"
+    PREVIOUS = "previous text"
+    PREVIOUS_CLOSE = "previous close"
+    QUERY = "query"
+    USER = "user"
+    ANSWER_OPEN = "answer open"
+    SPEECH = "speech"  # the words, without silence mark and end of turn
+    ANSWER_CLOSE = "answer close"
+
+
+@dataclass(frozen=True)
+class VisionSpan:
+    """Where the visual tokens stand in a segment.
+
+    Attributes:
+        start: offset of the first one.
+        tokens: how many.
+        grid: (t, h, w) in patches, before merging.
+    """
+
+    start: int
+    tokens: int
+    grid: tuple[int, int, int]
+
+
+@dataclass
+class Segment:
+    """A run of tokens with one role.
+
+    Attributes:
+        role: what it is.
+        chunk: which chunk it belongs to, HEAD for none.
+        ids: its token ids; each visual token is one video pad.
+        vision: the visual tokens among them, None without.
+    """
+
+    role: Role
+    chunk: int
+    ids: list[int]
+    vision: VisionSpan | None = None

@@ -1,0 +1,26 @@
+"""`svlm doctor`: what this machine has and what that means."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from svlm_core.doctor import examine
+
+
+def add_parser(verbs: Any) -> None:
+    """Describe the verb."""
+    parser = verbs.add_parser(
+        "doctor", help="say what this machine has", description="Say what this machine has and what that means."
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the report."""
+    findings = examine()
+    width = max(len(finding.version) for finding in findings)
+    for finding in findings:
+        mark = "yes" if finding.found else "no "
+        print(f"{mark}  {finding.name:<13} {finding.version:<{width}}  {finding.meaning}")
+    return 0

@@ -1,0 +1,44 @@
+"""Parses `svlm VERB ...` and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from svlm_core.cli import doctor, evaluate, stream, train, world
+from svlm_core.errors import SvlmError
+
+VERBS = (stream, train, evaluate, world, doctor)
+EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0 when the verb did its work, 1 with one line on stderr when it could not, 130 after Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(
+        prog="svlm",
+        description="Streaming vision-language commentary: constant cost, however long the camera runs.",
+        epilog="`svlm VERB --help` explains a verb. Try: svlm stream world://1000007?seconds=60",
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb in VERBS:
+        verb.add_parser(verbs)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for library in ("httpx", "huggingface_hub", "transformers"):
+        logging.getLogger(library).setLevel(logging.ERROR)  # their news is not the user's
+    try:
+        return int(options.run(options))
+    except SvlmError as error:
+        print(f"svlm: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except BrokenPipeError:
+        sys.stderr.close()  # `svlm stream ... | head`: whoever reads has had enough
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED

@@ -1,0 +1,77 @@
+"""`svlm stream`: a source goes in, commentary comes out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+from svlm_core.cli.settings import add_model_options, load
+from svlm_core.sinks.jsonl import JsonLines
+from svlm_core.sinks.sink import Sink
+from svlm_core.sinks.terminal import Terminal
+from svlm_core.sinks.video import AnnotatedVideo
+from svlm_core.sinks.webvtt import WebVtt
+from svlm_core.sources.open import ACCEPTED, open_source
+from svlm_core.sources.paced import Paced
+from svlm_core.stream.commentator import StreamSummary
+from svlm_core.stream.run import StreamRun
+from svlm_core.stream.session import StreamSession
+
+
+def add_parser(verbs: Any) -> None:
+    """Describe the verb."""
+    parser = verbs.add_parser(
+        "stream",
+        help="comment on a video, a folder of pictures, a camera or the synthetic world",
+        description="Comment on a source of frames. A recorded source is understood frame by frame, as fast as the "
+        "model goes; a live one in real time, the newest chunk first. Ctrl-C ends with a summary.",
+    )
+    parser.add_argument("source", help=ACCEPTED)
+    parser.add_argument("--realtime", action="store_true", help="play a recorded source like a live camera")
+    parser.add_argument("--jsonl", metavar="FILE", help="write the events, one JSON object a line")
+    parser.add_argument("--vtt", metavar="FILE", help="write WebVTT subtitles")
+    parser.add_argument("--mp4", metavar="FILE", help="write the frames with the commentary burnt in")
+    parser.add_argument("--quiet", action="store_true", help="no commentary on the terminal")
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Stream until the source ends or Ctrl-C; the summary goes to stderr in any case."""
+    with ExitStack() as open_things:
+        source = open_things.enter_context(open_source(options.source))
+        if options.realtime and not source.live:
+            source = Paced(source)
+        model, config = load(options)
+        session = StreamSession(model, config)
+        stream = StreamRun(source, session)
+        sinks: list[Sink] = [] if options.quiet else [Terminal(sys.stdout)]
+        if options.jsonl:
+            sinks.append(open_things.enter_context(JsonLines(options.jsonl)))
+        if options.vtt:
+            sinks.append(open_things.enter_context(WebVtt(options.vtt)))
+        video = open_things.enter_context(AnnotatedVideo(options.mp4, config.fps)) if options.mp4 else None
+        try:
+            for chunk, events in stream:
+                for event in events:
+                    for sink in sinks:
+                        sink.write(event)
+                if video:
+                    video.chunk(chunk, events)
+        except KeyboardInterrupt:
+            pass  # the usual end of a camera
+        finally:
+            print(_summary(stream.summary(), session.capacity_tokens), file=sys.stderr)
+    return 0
+
+
+def _summary(summary: StreamSummary, capacity: int) -> str:
+    dropped = ", ".join(f"{n} {reason}" for reason, n in summary.frames_dropped.items()) or "none"
+    return (
+        f"{summary.chunks} chunks ({summary.silent_chunks} silent), {summary.events} events; "
+        f"frames: {summary.frames_received} received, {summary.frames_used} used, dropped: {dropped}; "
+        f"latency p50 {summary.latency_ms_p50:.1f} ms, p99 {summary.latency_ms_p99:.1f} ms; "
+        f"cache {summary.cache_tokens} of {capacity} tokens"
+    )

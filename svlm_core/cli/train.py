@@ -1,0 +1,44 @@
+"""`svlm train`: a recipe goes in, a checkpoint comes out."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from svlm_core.errors import ConfigError
+from svlm_core.training.recipe import load_recipe
+from svlm_core.training.sft import train
+
+
+def add_parser(verbs: Any) -> None:
+    """Describe the verb."""
+    parser = verbs.add_parser(
+        "train",
+        help="train a model from a recipe",
+        description="Run a training recipe. Killed at any moment and started again with the same command, it goes on "
+        "from its last checkpoint; finished stages are not repeated. The result is in OUT/checkpoint.",
+    )
+    parser.add_argument("recipe", type=Path, help="YAML file, for example training/tiny_world.yaml")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the result")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train; with several processes, start them through torchrun, each of which runs this verb again."""
+    if importlib.util.find_spec("accelerate") is None:
+        raise ConfigError("training needs the package accelerate: pip install 'svlm_ros[train]'")
+    recipe = load_recipe(options.recipe)
+    if recipe.processes > 1 and not torch.distributed.is_torchelastic_launched():
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={recipe.processes}"]
+        verb = ["-m", "svlm_core.cli", "train", str(options.recipe), "--out", str(options.out)]
+        os.execv(sys.executable, [sys.executable, *launcher, *verb])
+    torch.set_num_threads(1 if recipe.processes > 1 else torch.get_num_threads())
+    target = train(recipe, options.out)
+    print(f"the checkpoint is in {target}; try: svlm stream world://1000007?seconds=60 --model {target}")
+    return 0

@@ -1,0 +1,21 @@
+"""Errors a user can cause and mend. Each message is one line that says what was wrong, where, and what to do."""
+
+
+class SvlmError(Exception):
+    """Base of every error that the command line and the ROS nodes report as one line, without a traceback."""
+
+
+class ConfigError(SvlmError):
+    """A configuration value or field name is wrong; the message names the field."""
+
+
+class SourceError(SvlmError):
+    """A video, folder, camera or bag cannot be opened, or broke while it was read."""
+
+
+class ModelError(SvlmError):
+    """A checkpoint cannot be found, is damaged, or belongs to a family that cannot be streamed."""
+
+
+class CacheFullError(SvlmError):
+    """The next chunk does not fit into the KV arena; the message names the settings that decide its capacity."""

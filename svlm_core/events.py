@@ -1,0 +1,59 @@
+"""The commentary event and its one-line JSON form. Schema: config/commentary_event.schema.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+
+from svlm_core.errors import ConfigError
+
+KIND_COMMENTARY = "commentary"  # words about a moment
+KIND_GAP = "gap"  # frames of at least one whole chunk never reached the model
+
+
+@dataclass(frozen=True)
+class CommentaryEvent:
+    """Words about a moment, or a gap in what was seen.
+
+    Attributes:
+        text: the words, without the silence mark; empty for a gap.
+        kind: KIND_COMMENTARY or KIND_GAP.
+        seq: number of this event in its stream, from 0, without holes.
+        camera: name of the camera or source.
+        frame_id: coordinate frame of the camera (sensor_msgs/Image header), empty outside ROS.
+        chunk_index: the chunk the event is about (for a gap: the first chunk after it).
+        stamp_oldest_ns: acquisition time of the oldest frame it is about, nanoseconds on the source's clock.
+        stamp_newest_ns: acquisition time of the newest frame it is about.
+        frames_used: frames the model saw for this event.
+        frames_dropped: frames dropped since the previous event, by reason.
+        latency_ms: from the moment the newest frame was handed over to the moment the text was complete.
+    """
+
+    text: str
+    kind: str
+    seq: int
+    camera: str
+    frame_id: str
+    chunk_index: int
+    stamp_oldest_ns: int
+    stamp_newest_ns: int
+    frames_used: int
+    frames_dropped: dict[str, int] = field(default_factory=dict)
+    latency_ms: float = 0.0
+
+    def to_json(self) -> str:
+        """One line of JSON, `text` first."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> CommentaryEvent:
+        """Read what to_json wrote; keys that are not known are ignored, so that newer writers can add some.
+
+        Raises:
+            ConfigError: not JSON, not an object, or a field is missing.
+        """
+        try:
+            data = json.loads(line)
+            return cls(**{f.name: data[f.name] for f in fields(cls)})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigError(f"not a commentary event: {error!r} in {line[:80]!r}") from error

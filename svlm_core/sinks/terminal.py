@@ -1,0 +1,53 @@
+"""Events as lines on a terminal."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from svlm_core.events import KIND_GAP, CommentaryEvent
+from svlm_core.frames import NS_PER_S
+from svlm_core.sinks.sink import Sink
+
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
+
+
+class Terminal(Sink):
+    """One line per event: `[mm:ss.s] text   (latency)`; gaps are marked, and dimmed on a real terminal."""
+
+    def __init__(self, stream: TextIO, origin_ns: int = 0) -> None:
+        """Write to a stream, which stays open.
+
+        Args:
+            stream: usually sys.stdout.
+            origin_ns: the stamp that is shown as 00:00.0, on the source's clock.
+        """
+        self._stream = stream
+        self._origin_ns = origin_ns
+
+    def write(self, event: CommentaryEvent) -> None:
+        """Write one line and flush it."""
+        tenths = max(0, event.stamp_oldest_ns - self._origin_ns) * 10 // NS_PER_S
+        line = f"[{tenths // 600:02d}:{tenths // 10 % 60:02d}.{tenths % 10}] "
+        if event.kind == KIND_GAP:
+            line += f"-- gap: {gap_text(event)} --"
+            if self._stream.isatty():
+                line = f"{_DIM}{line}{_PLAIN}"
+        else:
+            line += f"{_printable(event.text)}   ({event.latency_ms:.0f} ms)"
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing to do: the stream belongs to the caller."""
+
+
+def gap_text(event: CommentaryEvent) -> str:
+    """What was lost, for people: "4 frames not seen (3 stale, 1 rate)"."""
+    lost = sum(event.frames_dropped.values())
+    reasons = ", ".join(f"{frames} {reason}" for reason, frames in event.frames_dropped.items() if frames)
+    return f"{lost} frames not seen ({reasons})" if lost else "nothing was seen"
+
+
+def _printable(text: str) -> str:
+    """One line without control characters: a model's words must not steer the terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,0 +1,73 @@
+"""Cameras attached to this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+
+from svlm_core.errors import SourceError
+from svlm_core.frames import Frame
+from svlm_core.sources.source import Source
+
+
+class Camera(Source):
+    """A camera by its index; frames are stamped with the system clock when they are grabbed."""
+
+    live = True
+    frames_total = None
+
+    def __init__(self, index: int) -> None:
+        """Open the camera.
+
+        Raises:
+            SourceError: there is no such camera, it is in use, or this user may not open it.
+        """
+        self.name = f"camera {index}"
+        self._closed = threading.Event()
+        if sys.platform == "linux":  # says more than OpenCV does
+            _check_device(Path(f"/dev/video{index}"), self.name)
+        self._device = cv2.VideoCapture(index)
+        if not self._device.isOpened():
+            raise SourceError(f"{self.name} cannot be opened: it is missing, or another program uses it")
+        self._device.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not the oldest one waiting
+        self.fps = max(0.0, self._device.get(cv2.CAP_PROP_FPS))
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames until close(); SourceError when the camera stops delivering."""
+        frames = 0
+        try:
+            while not self._closed.is_set():
+                grabbed = self._device.grab()
+                stamp_ns = time.time_ns()
+                ok, bgr = self._device.retrieve() if grabbed else (False, None)
+                if not ok or bgr is None:
+                    raise SourceError(
+                        f"{self.name} stopped delivering after {frames} frames; is it still connected?"
+                    )
+                yield Frame(stamp_ns, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self.name)
+                frames += 1
+        finally:
+            self._device.release()
+
+    def close(self) -> None:
+        """End the iteration at its next frame; the iteration then lets go of the camera."""
+        self._closed.set()
+
+
+def _check_device(device: Path, name: str) -> None:
+    """Raise SourceError when a Linux video device is missing or may not be opened."""
+    if not device.exists():
+        others = sorted(str(other) for other in device.parent.glob("video[0-9]*"))
+        raise SourceError(
+            f"{name} cannot be opened: there is no {device} (found: {', '.join(others) or 'none'})"
+        )
+    if not os.access(device, os.R_OK | os.W_OK):
+        raise SourceError(
+            f"{name} cannot be opened: no permission for {device}; add this user to the group video"
+        )

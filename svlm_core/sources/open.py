@@ -1,0 +1,72 @@
+"""From what the user typed to a source."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from svlm_core.errors import SourceError
+from svlm_core.sources.camera import Camera
+from svlm_core.sources.folder import ImageFolder
+from svlm_core.sources.network import SCHEMES, NetworkStream
+from svlm_core.sources.source import Source
+from svlm_core.sources.video import VideoFile
+from svlm_core.sources.world import WorldSource
+
+ACCEPTED = (
+    "a video file, a folder of pictures, a camera index (0), rtsp://HOST/PATH, http://HOST/PATH, "
+    "or world://SEED?seconds=N"
+)
+
+
+def open_source(spec: str, folder_fps: float = 2.0) -> Source:
+    """Open a source of frames.
+
+    Args:
+        spec: the path of a video or of a folder of pictures, a camera index ("0"; a file of that name
+            is "./0"), an RTSP or HTTP URL, or "world://SEED", with "?seconds=N" to end it.
+        folder_fps: frame rate of a folder of pictures, which has none of its own.
+
+    Raises:
+        SourceError: the spec is none of these, or what it names cannot be opened.
+    """
+    if re.fullmatch(r"[0-9]{1,4}", spec):
+        return Camera(int(spec))
+    scheme, separator, _ = spec.partition("://")
+    if separator and scheme.lower() == "world":
+        return _world(spec)
+    if separator and scheme.lower() in SCHEMES:
+        return NetworkStream(spec)
+    if not spec or (separator and not Path(spec).exists()):
+        raise SourceError(f"unknown source {spec!r}; accepted are {ACCEPTED}")
+    path = Path(spec)
+    if not path.exists():
+        raise SourceError(f"{spec}: there is no such file or folder; accepted are {ACCEPTED}")
+    return ImageFolder(path, folder_fps) if path.is_dir() else VideoFile(path)
+
+
+def _world(spec: str) -> WorldSource:
+    """Read world://SEED?seconds=N."""
+    parts = urlsplit(spec)
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    unknown = [name for name, _ in options if name != "seconds"]
+    if unknown or parts.path.strip("/") or parts.fragment or len(options) > 1:
+        extra = unknown[0] if unknown else (parts.path + parts.fragment or parts.query)
+        raise SourceError(
+            f"{spec}: {extra!r} is not understood; write world://SEED or world://SEED?seconds=N"
+        )
+    seed = _whole(parts.netloc)
+    if seed is None:
+        raise SourceError(f"{spec}: the seed must be a whole number from 0 on, got {parts.netloc!r}")
+    if not options:
+        return WorldSource(seed)
+    seconds = _whole(options[0][1])
+    if not seconds:
+        raise SourceError(f"{spec}: seconds must be a whole number above 0, got {options[0][1]!r}")
+    return WorldSource(seed, seconds)
+
+
+def _whole(text: str) -> int | None:
+    """The number that up to 18 decimal digits spell, else None."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None

@@ -1,0 +1,49 @@
+"""What every source of frames offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+from svlm_core.frames import Frame
+
+_Self = TypeVar("_Self", bound="Source")
+
+
+class Source(Protocol):
+    """An iterator of frames and a context manager; sources inherit from it.
+
+    Opening a source checks what can be checked at once; what breaks later raises SourceError while iterating,
+    after every good frame before the break has been handed out.
+
+    Attributes:
+        name: short name for events and messages ("clip.mp4", "camera 0").
+        live: True when frames come at their own pace and are lost if nobody takes them.
+        fps: nominal frames per second; 0.0 when the source does not say. The stamps of the frames decide.
+        frames_total: frames to expect, an estimate; None when endless or not known.
+    """
+
+    name: str
+    live: bool
+    fps: float
+    frames_total: int | None
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames, oldest first.
+
+        Raises:
+            SourceError: the source broke; the message says where.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the iteration at its next frame. May be called twice, and from another thread."""
+        ...
+
+    def __enter__(self: _Self) -> _Self:
+        """The source itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the source."""
+        self.close()

@@ -1,0 +1,191 @@
+"""Video files, read by PyAV."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from svlm_core.errors import SourceError
+from svlm_core.frames import Frame
+from svlm_core.sources.clock import FrameClock
+from svlm_core.sources.source import Source
+
+# Containers whose header says how long the recording is. For the others FFmpeg guesses from what is there.
+_DECLARING = ("mov", "matroska", "flv", "avi")
+_TOLERANCE_S, _TOLERANCE_SHARE = 1.0, 0.05  # what may be missing at the end before a file counts as cut off
+
+
+class VideoFile(Source):
+    """The frames of a video file, stamped with the file's own presentation times from 0.
+
+    Damage is an error, never a picture: a file that breaks, or that ends long before the length in its
+    header, hands out every good frame before that point and then raises SourceError.
+    """
+
+    live = False
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the file to see what it is.
+
+        Raises:
+            SourceError: there is no such file, it is not a video, or it has no video stream.
+        """
+        self.name = Path(path).name
+        self._path = Path(path)
+        self._closed = threading.Event()
+        with self._open() as container:
+            stream = self._video_stream(container)
+            rate, length_s = _rate(stream), _declared_s(container, stream)
+            self.fps = float(rate or 0)
+            self.frames_total: int | None = (
+                stream.frames or (round(length_s * self.fps) if length_s else 0) or None
+            )
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames; each iteration begins at the start of the file."""
+        with self._open() as container:
+            stream = self._video_stream(container)
+            clock = FrameClock(stream.time_base, _rate(stream), str(self._path))
+            reading = _Reading(container, stream)
+            frames, stamp_ns = 0, 0
+            for picture in reading.pictures():
+                if self._closed.is_set():
+                    return
+                stamp_ns = clock.stamp_ns(picture.pts)
+                yield Frame(stamp_ns, _upright(picture), self.name)
+                frames += 1
+            seen = f"frame {frames} ({stamp_ns / 1e9:.1f} s)"
+            if not frames:
+                raise SourceError(
+                    f"{self._path}: not one picture in it can be decoded ({reading.broken or 'it is empty'})"
+                )
+            if reading.broken:
+                raise SourceError(f"{self._path}: the video breaks after {seen}: {reading.broken}")
+            missing_s = reading.missing_s(frames)
+            if missing_s > max(_TOLERANCE_S, _TOLERANCE_SHARE * (stamp_ns / 1e9 + missing_s)):
+                raise SourceError(
+                    f"{self._path}: the file is cut off after {seen}, {missing_s:.1f} s before the end"
+                )
+
+    def close(self) -> None:
+        """End the iteration at its next frame."""
+        self._closed.set()
+
+    def _open(self) -> InputContainer:
+        if not self._path.exists():
+            raise SourceError(f"{self._path}: there is no such file")
+        if not self._path.is_file():
+            raise SourceError(f"{self._path}: not a file, so not a video")
+        try:
+            # "file:" keeps FFmpeg from reading a colon in the name as a network protocol
+            return av.open(f"file:{self._path}")
+        except (av.FFmpegError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, av.FFmpegError) else str(error)
+            raise SourceError(f"{self._path}: cannot be read as a video ({reason})") from error
+
+    def _video_stream(self, container: InputContainer) -> VideoStream:
+        if not container.streams.video:
+            raise SourceError(f"{self._path}: there is no video stream in this file")
+        return container.streams.video[0]
+
+
+class _Reading:
+    """One pass over a container: the good pictures, and what stopped them.
+
+    Attributes:
+        broken: why decoding stopped, "" while nothing is wrong.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        self.broken = ""
+        self._container = container
+        self._stream = stream
+        self._reached_s = 0.0  # end of the last packet of any stream: sound may outlast the pictures
+
+    def pictures(self) -> Iterator[av.VideoFrame]:
+        """The pictures in the order of their time, up to the end or the first damage.
+
+        A recording may begin between two key frames, so what cannot be decoded before the first good picture
+        is passed over.
+        """
+        started = False
+        for packet in self._packets():
+            for picture in self._decode(packet, started):
+                started = True
+                yield picture
+            if started and self.broken:
+                return
+
+    def missing_s(self, frames: int) -> float:
+        """Seconds between the end of what was read and the length in the header, at least 0."""
+        declared_s = _declared_s(self._container, self._stream)
+        if declared_s is None or frames >= self._stream.frames > 0:
+            return 0.0
+        start_s = (self._container.start_time or 0) / av.time_base
+        return max(0.0, declared_s - (self._reached_s - start_s))
+
+    def _packets(self) -> Iterator[Packet[Any]]:
+        try:
+            for packet in self._container.demux():
+                if packet.pts is not None and packet.time_base:
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    self._reached_s = max(self._reached_s, float(end))
+                if packet.stream_index == self._stream.index:
+                    yield packet
+        except av.FFmpegError as error:
+            self.broken = error.strerror or str(error)
+
+    def _decode(self, packet: Packet[Any], started: bool) -> list[av.VideoFrame]:
+        """The good pictures that come out when a packet goes in; sets `broken` when not all are good."""
+        try:
+            pictures = packet.decode()
+        except av.FFmpegError as error:
+            self.broken = error.strerror or str(error)
+            pictures = self._held_back() if started else []
+        good: list[av.VideoFrame] = []
+        for picture in pictures:
+            if picture.is_corrupt:
+                self.broken = "damaged picture"
+                if started or good:
+                    break
+            else:
+                if not started and not good:
+                    self.broken = ""  # what came before the first good picture does not count
+                good.append(picture)
+        return good
+
+    def _held_back(self) -> list[av.VideoFrame]:
+        """Pictures from before the break that the decoder still holds to put them in order."""
+        try:
+            return self._stream.decode(None)
+        except av.FFmpegError:
+            return []
+
+
+def _rate(stream: VideoStream) -> Fraction | None:
+    return stream.average_rate or stream.guessed_rate
+
+
+def _declared_s(container: InputContainer, stream: VideoStream) -> float | None:
+    """Length of the recording by its header, seconds; None when the header does not say."""
+    rate = _rate(stream)
+    if not container.format.name.startswith(_DECLARING):
+        return None
+    if container.format.name == "avi":  # FFmpeg shortens an AVI's duration to fit the file's size
+        return float(stream.frames / rate) if stream.frames and rate else None
+    return container.duration / av.time_base if container.duration else None
+
+
+def _upright(picture: av.VideoFrame) -> np.ndarray:
+    """The picture as uint8 RGB [H, W, 3], turned the way its rotation mark says."""
+    rgb = picture.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(rgb, round(picture.rotation / 90)))

@@ -1,0 +1,47 @@
+"""The synthetic world as a source."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from itertools import islice
+
+from svlm_core.frames import NS_PER_S, Frame
+from svlm_core.sources.source import Source
+from svlm_core.world.render import Renderer
+from svlm_core.world.scene import WORLD_FPS, seconds
+
+
+class WorldSource(Source):
+    """The pictures of one seed's world, as fast as they are asked for; wrap it in Paced for real time."""
+
+    live = False
+
+    def __init__(self, seed: int, seconds: int | None = None) -> None:
+        """Choose the world.
+
+        Args:
+            seed: 0 or more; the same seed is the same world, pixel by pixel.
+            seconds: how long it goes on; None for ever.
+        """
+        self.name = f"world://{seed}"
+        self.fps = float(WORLD_FPS)
+        self.frames_total: int | None = None if seconds is None else seconds * WORLD_FPS
+        self._seed = seed
+        self._seconds = seconds
+        self._closed = threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The pictures from second 0, stamped from 0."""
+        renderer = Renderer(self._seed)
+        number = 0
+        for second in islice(seconds(self._seed), self._seconds):
+            for rgb in renderer.frames(second):
+                if self._closed.is_set():
+                    return
+                yield Frame(number * NS_PER_S // WORLD_FPS, rgb, self.name)
+                number += 1
+
+    def close(self) -> None:
+        """End the iteration at its next frame."""
+        self._closed.set()

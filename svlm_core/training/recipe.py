@@ -1,0 +1,163 @@
+"""A training recipe: one YAML file, read into dataclasses and validated once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from svlm_core.config import StreamConfig, read_yaml
+from svlm_core.errors import ConfigError
+from svlm_core.training.samples import Weights
+
+T = TypeVar("T")
+KINDS = ("scene", "repeat", "recall", "drill", "stream")
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Size of a Qwen2.5-VL that is made from nothing; names as in transformers' configs."""
+
+    hidden_size: int = 128
+    num_hidden_layers: int = 4
+    num_attention_heads: int = 4
+    num_key_value_heads: int = 2
+    intermediate_size: int = 384
+    vision_hidden_size: int = 96
+    vision_depth: int = 2
+    vision_num_heads: int = 4
+    vision_intermediate_size: int = 192
+    rope_theta: float = 10000.0
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One kind of batch in a stage.
+
+    Attributes:
+        kind: "scene" (single pictures), "repeat", "recall", "drill" (text only) or "stream" (SFT chunks).
+        size: samples in a batch, per process.
+        share: how often, relative to the stage's other feeds.
+        chunk_s: seconds in an SFT chunk.
+        overlap_s: seconds by which the chunks of one stream overlap.
+        start: part of the stage, 0 to 1, at which the feed begins.
+        stop: part of the stage at which it ends.
+    """
+
+    kind: str
+    size: int
+    share: float = 1.0
+    chunk_s: int = 24
+    overlap_s: int = 8
+    start: float = 0.0
+    stop: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One optimisation from first to last step with a schedule of its own.
+
+    Attributes:
+        name: names the stage's folder; the order of stages is the order in the file.
+        steps: optimiser steps.
+        learning_rate: peak, reached after `warmup_steps`; falls as a cosine to `floor` of it.
+        feeds: what is trained on.
+        vision: the vision tower learns.
+        language: the language model learns.
+        pixels: samples hold pictures; else the world's symbols stand in for the vision tower.
+        vision_rate: the vision tower's learning rate, relative.
+        feature_weight: weight of the regression of the world's symbols in the loss.
+        renewal: share of returns with a new digit, in the worlds trained on.
+        forget: share of sentences left out of samples.
+        weights: of the kinds of tokens in the loss.
+    """
+
+    name: str
+    steps: int
+    learning_rate: float
+    feeds: tuple[Feed, ...]
+    vision: bool = False
+    language: bool = True
+    pixels: bool = False
+    vision_rate: float = 1.0
+    feature_weight: float = 0.0
+    warmup_steps: int = 50
+    floor: float = 0.04
+    renewal: float = 0.25
+    forget: float = 0.03
+    weights: Weights = field(default_factory=Weights)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything `svlm train` needs.
+
+    Attributes:
+        stages: in order.
+        stream: StreamConfig fields that become the checkpoint's own defaults.
+        model: the model's size.
+        processes: data-parallel processes on this machine, one thread each.
+        seed: of weights and samples.
+        save_steps: optimiser steps between checkpoints to resume from.
+        log_steps: optimiser steps between two lines of loss and accuracy.
+    """
+
+    stages: tuple[Stage, ...]
+    stream: dict[str, Any]
+    model: ModelShape = ModelShape()
+    processes: int = 2
+    seed: int = 0
+    save_steps: int = 200
+    log_steps: int = 50
+
+    @property
+    def stream_config(self) -> StreamConfig:
+        """The stream settings the model is trained for."""
+        return StreamConfig().replace(self.stream, "stream")
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        ConfigError: names the file and the field.
+    """
+    data = read_yaml(path)
+    try:
+        stages = []
+        for number, stage in enumerate(_take(data, "stages", list)):
+            where = f"stages[{number}]"
+            feeds = tuple(_build(Feed, feed, f"{where}.feeds") for feed in _take(stage, "feeds", list))
+            weights = _build(Weights, stage.get("weights", {}), f"{where}.weights")
+            stages.append(_build(Stage, {**stage, "feeds": feeds, "weights": weights}, where))
+            for feed in feeds:
+                if feed.kind not in KINDS:
+                    raise ConfigError(f"{where}.feeds: kind must be one of {', '.join(KINDS)}; got {feed.kind!r}")
+                if not 0 <= feed.overlap_s < feed.chunk_s:
+                    raise ConfigError(f"{where}.feeds: overlap_s ({feed.overlap_s}) must be less than chunk_s ({feed.chunk_s})")
+        shape = _build(ModelShape, data.get("model", {}), "model")
+        recipe = _build(Recipe, {**data, "stages": tuple(stages), "model": shape}, "recipe")
+        _ = recipe.stream_config
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return recipe
+
+
+def _take(data: Any, name: str, kind: type[T]) -> T:
+    value = data.get(name) if isinstance(data, dict) else None
+    if not isinstance(value, kind) or not value:
+        raise ConfigError(f"{name} must be a {kind.__name__} that is not empty")
+    return value
+
+
+def _build(kind: type[T], data: Any, where: str) -> T:
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where} must be a mapping, got {data!r}")
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    for name in data:
+        if name not in known:
+            raise ConfigError(f"{where}: unknown field {name!r}; the fields are {', '.join(sorted(known))}")
+    try:
+        return kind(**data)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from error

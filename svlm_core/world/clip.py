@@ -1,0 +1,52 @@
+"""A clip of the world on disk: an MP4 and its truth."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+
+from svlm_core.errors import ConfigError
+from svlm_core.world.render import Renderer
+from svlm_core.world.scene import SIZE_PX, WORLD_FPS, seconds
+
+_CRF = "10"  # nearly lossless: the digits are small
+
+
+def write_clip(seed: int, length_s: int, out: Path, progress: Callable[[int], object]) -> Path:
+    """Write `out` (H.264) and, beside it, `.jsonl` with one object a second.
+
+    Args:
+        seed: which world.
+        length_s: length, seconds.
+        out: the video.
+        progress: called with the number of new seconds.
+
+    Returns:
+        The path of the truth.
+
+    Raises:
+        ConfigError: a number is out of range, or a file cannot be written.
+    """
+    if seed < 0 or length_s < 1:
+        raise ConfigError(f"--seed must not be negative and --seconds must be at least 1; got {seed} and {length_s}")
+    truth_path = out.with_suffix(".jsonl")
+    renderer = Renderer(seed)
+    try:
+        with truth_path.open("w", encoding="utf-8") as truth, av.open(str(out), "w") as container:
+            stream = container.add_stream("libx264", rate=WORLD_FPS, options={"crf": _CRF})
+            stream.width = stream.height = SIZE_PX
+            stream.pix_fmt = "yuv444p"  # half-size colour would smear discs of 20 pixels
+            for second in itertools.islice(seconds(seed, None), length_s):
+                line = {"second": second.index, "sentence": second.sentence, "kind": second.sense, "verb": second.kind}
+                truth.write(json.dumps({**line, "age_s": second.age_s}) + "\n")
+                for rgb in renderer.frames(second):
+                    container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+                progress(1)
+            container.mux(stream.encode())
+    except (OSError, av.FFmpegError, ValueError) as error:
+        raise ConfigError(f"{out}: cannot be written ({error})") from error
+    return truth_path

@@ -1,0 +1,87 @@
+"""From the first signal handler to the exit code: the life of a process that holds one ROS node.
+
+rclpy's own signal handlers shut the context down under the node's feet, which is why a Ctrl-C shows up as an
+ExternalShutdownException here and an RCLError there. They stay off. Signals and failures alike put an exit
+code into one queue; the main thread waits on it and then takes everything down in order. A second signal, as
+`ros2 launch` sends, is one more entry in a queue that nobody reads any more.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # rclpy takes a while to import; the handlers below must stand before that
+    from rclpy.executors import Executor
+    from rclpy.node import Node
+
+End = Callable[[int], None]  # ends the process with this exit code; any thread may call, the first wins
+
+
+def run_node(make_node: Callable[[End], Node], name: str, args: Sequence[str] | None = None) -> int:
+    """Make a node, spin it until it ends itself or a signal comes, and take it down.
+
+    Args:
+        make_node: builds the node; import what it needs inside, so that a signal finds its handler ready.
+        name: logger name for what goes wrong before there is a node.
+        args: ROS arguments; the process's own when None.
+
+    Returns:
+        The exit code: 0 after SIGINT or SIGTERM, else what the node gave to its `End`. Does not return when
+        a thread of the node is busy for seconds (a model that loads cannot be interrupted): then the process
+        ends here, with everything that others can see already taken down.
+    """
+    codes: SimpleQueue[int] = SimpleQueue()  # its put() is safe inside a signal handler, Event.set() is not
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: codes.put(0))
+
+    import rclpy
+    from rclpy.exceptions import ParameterException
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.logging import get_logger
+    from rclpy.signals import SignalHandlerOptions
+
+    from svlm_core.errors import SvlmError
+
+    try:
+        rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        get_logger(name).fatal(str(error).splitlines()[0])
+        return 1
+    try:
+        try:
+            node = make_node(codes.put)
+        except (SvlmError, ParameterException) as error:
+            get_logger(name).fatal(" ".join(str(error).split()))
+            return 1
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        spinner = threading.Thread(
+            target=_spin, args=(executor, node, codes.put), name="executor", daemon=True
+        )
+        spinner.start()
+        code = codes.get()
+        executor.shutdown()
+        spinner.join()
+        node.destroy_node()
+    finally:
+        rclpy.shutdown()
+    if threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _spin(executor: Executor, node: Node, end: End) -> None:
+    try:
+        executor.spin()
+    except Exception as error:  # a bug in a callback: say so and end, rather than live on deaf
+        node.get_logger().fatal(f"{type(error).__name__} in a callback: {error}")
+        end(1)
+        raise

@@ -1,0 +1,174 @@
+"""ROS parameters declared from the fields of a dataclass, so that a setting is described in one place only.
+
+A field's metadata may hold `help`, `minimum`, `maximum` and `choices` (svlm_core.config.StreamConfig does).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from svlm_core.config import DTYPES, StreamConfig
+from svlm_core.errors import ConfigError
+
+_TYPES = {
+    str: Parameter.Type.STRING,
+    bool: Parameter.Type.BOOL,
+    int: Parameter.Type.INTEGER,
+    float: Parameter.Type.DOUBLE,
+}
+_OF_ROS = ("use_sim_time", "start_type_description_service")  # declared by rclpy itself
+_OF_ROS_PREFIX = "qos_overrides."
+
+
+def _setting(default: Any, help: str, **rules: Any) -> Any:
+    return field(default=default, metadata={"help": help, **rules})
+
+
+@dataclass(frozen=True)
+class StreamNodeParameters:
+    """What the stream node takes besides the fields of StreamConfig."""
+
+    model: str = _setting("tiny", "the checkpoint: tiny (built in), a local folder, or a hub id")
+    device: str = _setting("cpu", "where the model runs: cpu, cuda, cuda:1")
+    dtype: str = _setting("float32", "number format of the model's weights", choices=DTYPES)
+    image: str = _setting("/camera/image_raw", "image topic, without the /compressed of its transport")
+    image_transport: str = _setting(
+        "raw",
+        "raw: sensor_msgs/Image on the topic; compressed: sensor_msgs/CompressedImage on <image>/compressed",
+        choices=("raw", "compressed"),
+    )
+    camera: str = _setting("", "name of the camera in the events; the image topic when empty")
+
+
+@dataclass(frozen=True)
+class CameraNodeParameters:
+    """What the camera node takes."""
+
+    source: str = _setting(
+        "world://1000007",
+        "video file, image folder, camera index, rtsp:// address, or world://SEED (?seconds=60 limits it)",
+    )
+    frame_id: str = _setting("camera", "coordinate frame written into every image header")
+    loop: bool = _setting(False, "begin again when the source ends")
+    transport: str = _setting(
+        "both",
+        "what to publish: raw (image_raw), compressed (image_raw/compressed), or both",
+        choices=("both", "raw", "compressed"),
+    )
+    jpeg_quality: int = _setting(85, "quality of the compressed images", minimum=1, maximum=100)
+    wait_for_subscribers: int = _setting(
+        0, "hold the first frame back until this many subscriptions are matched", minimum=0, maximum=100
+    )
+
+
+class GivenParameters:
+    """The parameters that the user set, on the command line or in a file, apart from everyone's defaults.
+
+    Needs a node made with `automatically_declare_parameters_from_overrides=True`: that is how rclpy tells
+    which parameters were given, misspelt ones included.
+    """
+
+    def __init__(self, node: Node) -> None:
+        """Collect what was given; nothing is declared yet."""
+        self._node = node
+        self._given: dict[str, Any] = {}
+        self._known: list[str] = list(_OF_ROS)
+        for name, parameter in node.get_parameters_by_prefix("").items():
+            if name not in _OF_ROS and not name.startswith(_OF_ROS_PREFIX):
+                self._given[name] = parameter.value
+                node.undeclare_parameter(name)  # declared again below, with its type, range and help
+
+    def declare(self, settings: type, *, show_defaults: bool = True) -> dict[str, Any]:
+        """Declare one read-only parameter for every field of a dataclass.
+
+        Args:
+            settings: the dataclass.
+            show_defaults: False leaves parameters unset that the user did not set, because their default
+                is not known before the checkpoint is loaded.
+
+        Returns:
+            The values the user set, by field name.
+
+        Raises:
+            ParameterException, ConfigError: a value of the wrong type, out of range, or not a choice.
+        """
+        chosen: dict[str, Any] = {}
+        for setting in fields(settings):
+            self._known.append(setting.name)
+            kind = type(setting.default)
+            value = self._given.get(setting.name)
+            if kind is float and type(value) is int:
+                value = float(value)  # YAML reads `1` as an integer
+            elif kind is str and type(value) is int:
+                value = str(value)  # and a camera index too
+            if value is not None:
+                chosen[setting.name] = value
+            elif show_defaults:
+                value = setting.default
+            choices = setting.metadata.get("choices")
+            if choices and value is not None and value not in choices:
+                options = ", ".join(choices)
+                raise ConfigError(f"parameter {setting.name} must be one of {options}; got {value!r}")
+            if value is not None and type(value) is not kind:
+                raise ConfigError(f"parameter {setting.name} must be a {kind.__name__}, got {value!r}")
+            self._node.declare_parameter(
+                setting.name,
+                _TYPES[kind] if value is None else value,
+                _descriptor(setting),
+                ignore_override=True,
+            )
+        return chosen
+
+    def refuse_misspelt(self) -> None:
+        """Refuse a given parameter whose name nearly is a declared one; only warn about any other.
+
+        A parameter file may hold settings of other nodes under `/**`, so not every stranger is a mistake.
+
+        Raises:
+            ConfigError: names the parameter and the one it resembles.
+        """
+        for name in self._unknown():
+            near = difflib.get_close_matches(name, self._known, n=1, cutoff=0.75)
+            if near:
+                raise ConfigError(f"unknown parameter {name!r}; did you mean {near[0]!r}?")
+            self._node.get_logger().warning(f"unknown parameter {name!r} is ignored")
+
+    def _unknown(self) -> Iterable[str]:
+        return (name for name in self._given if name not in self._known)
+
+
+def declare_stream(node: Node) -> tuple[StreamNodeParameters, dict[str, Any]]:
+    """Declare the stream node's parameters: its own, and every field of StreamConfig that the user set."""
+    given = GivenParameters(node)
+    parameters = StreamNodeParameters(**given.declare(StreamNodeParameters))
+    overrides = given.declare(StreamConfig, show_defaults=False)
+    given.refuse_misspelt()
+    return parameters, overrides
+
+
+def declare_camera(node: Node) -> CameraNodeParameters:
+    """Declare the camera node's parameters."""
+    given = GivenParameters(node)
+    parameters = CameraNodeParameters(**given.declare(CameraNodeParameters))
+    given.refuse_misspelt()
+    return parameters
+
+
+def _descriptor(setting: Field[Any]) -> ParameterDescriptor:
+    rules = setting.metadata
+    descriptor = ParameterDescriptor(description=rules["help"], read_only=True)
+    if "choices" in rules:
+        descriptor.additional_constraints = f"one of: {', '.join(rules['choices'])}"
+    if isinstance(setting.default, float):
+        limits = FloatingPointRange(from_value=float(rules["minimum"]), to_value=float(rules["maximum"]))
+        descriptor.floating_point_range = [limits]
+    elif "minimum" in rules:
+        descriptor.integer_range = [IntegerRange(from_value=rules["minimum"], to_value=rules["maximum"])]
+    return descriptor
