@@ -1,0 +1,22 @@
+import pytest
+
+from svlm_core.events import KIND_GAP, CommentaryEvent
+from svlm_core.sinks.jsonl import JsonLines
+
+
+def test_every_event_is_a_line_as_soon_as_it_is_written(tmp_path, new_event):
+    path = tmp_path / "events.jsonl"
+    events = [new_event("one\ntwo é"), new_event("", kind=KIND_GAP, frames_dropped={"stale": 2})]
+    with JsonLines(path) as sink:
+        for count, event in enumerate(events, start=1):
+            sink.write(event)
+            lines = path.read_text(encoding="utf-8").splitlines()
+            assert [CommentaryEvent.from_json(line) for line in lines] == events[:count]
+
+
+def test_close_may_be_called_twice_and_ends_writing(tmp_path, new_event):
+    sink = JsonLines(tmp_path / "events.jsonl")
+    sink.close()
+    sink.close()
+    with pytest.raises(ValueError, match="closed"):
+        sink.write(new_event())

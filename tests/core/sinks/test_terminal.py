@@ -1,0 +1,46 @@
+import io
+
+import pytest
+
+from svlm_core.events import KIND_GAP
+from svlm_core.sinks.terminal import Terminal
+
+
+class FakeScreen(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(event, stream=None, **options):
+    stream = stream or io.StringIO()
+    with Terminal(stream, **options) as terminal:
+        terminal.write(event)
+    assert not stream.closed
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "clock"), [(0, "00:00.0"), (9.96, "00:09.9"), (61.5, "01:01.5"), (4503.2, "75:03.2")]
+)
+def test_one_line_with_time_words_and_latency(new_event, seconds, clock):
+    event = new_event("red stops", round(seconds * 10**9))
+    assert shown(event) == f"[{clock}] red stops   (12 ms)\n"
+
+
+def test_times_count_from_the_origin(new_event):
+    now_ns = 1_700_000_000_000_000_000
+    assert shown(new_event("hi", now_ns + 2 * 10**9), origin_ns=now_ns).startswith("[00:02.0] hi")
+    assert shown(new_event("hi", now_ns - 1), origin_ns=now_ns).startswith("[00:00.0] hi")
+
+
+def test_a_gap_is_marked_with_what_was_lost_and_dimmed_only_on_a_screen(new_event):
+    event = new_event("", kind=KIND_GAP, frames_dropped={"stale": 3, "rate": 1, "late": 0})
+    line = "[00:00.0] -- gap: 4 frames not seen (3 stale, 1 rate) --"
+    assert shown(event) == f"{line}\n"
+    assert shown(event, FakeScreen()) == f"\x1b[2m{line}\x1b[0m\n"
+
+
+def test_a_models_words_cannot_steer_the_terminal(new_event):
+    assert shown(new_event("a\x1b[2Jb\r\n c\x07é")) == "[00:00.0] a [2Jb c é   (12 ms)\n"

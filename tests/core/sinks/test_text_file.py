@@ -1,0 +1,30 @@
+import sys
+
+import pytest
+
+from svlm_core.errors import SvlmError
+from svlm_core.sinks.text_file import TextFile
+
+
+def test_what_was_written_is_in_the_file_before_it_is_closed(tmp_path):
+    file = TextFile(tmp_path / "a.txt")
+    assert file.append("one é\n") == 0
+    at = file.append("two\n")
+    file.overwrite(at, "TWO")
+    file.append("three\n")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "one é\nTWO\nthree\n"
+    file.close()
+    file.close()
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(SvlmError, match=r"no/a\.txt: cannot be written \(No such file or directory\)"):
+        TextFile(tmp_path / "no" / "a.txt")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /dev/full")
+def test_a_full_disk_is_named():
+    file = TextFile("/dev/full")
+    with pytest.raises(SvlmError, match=r"/dev/full: cannot be written \(No space left on device\)"):
+        file.append("x")
+    file.close()

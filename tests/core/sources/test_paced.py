@@ -1,0 +1,37 @@
+import threading
+import time
+
+import cv2
+import numpy as np
+
+from svlm_core.sources.folder import ImageFolder
+from svlm_core.sources.paced import Paced
+from svlm_core.sources.world import WorldSource
+
+
+def test_no_frame_comes_before_its_time_and_stamps_stay():
+    begun_s = time.monotonic()
+    arrivals = [(time.monotonic(), frame.stamp_ns) for frame in Paced(WorldSource(0, seconds=1))]
+    assert [stamp for _, stamp in arrivals] == [0, 500_000_000]
+    assert arrivals[1][0] - begun_s >= 0.5
+
+
+def test_it_is_live_and_otherwise_like_its_source():
+    source = Paced(WorldSource(3, seconds=4))
+    assert (source.live, source.name, source.fps, source.frames_total) == (True, "world://3", 2.0, 8)
+
+
+def test_close_wakes_up_a_wait_for_the_next_frame(tmp_path):
+    for name in ("1.png", "2.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((48, 64, 3), np.uint8))
+    source, begun, ended = Paced(ImageFolder(tmp_path, fps=0.001)), threading.Event(), threading.Event()
+
+    def watch():
+        for _ in source:
+            begun.set()
+        ended.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    assert begun.wait(30)
+    source.close()
+    assert ended.wait(30)  # the second frame would have been due after 1000 s

@@ -1,0 +1,68 @@
+"""Our session against the numbers of the published StreamingVLM code; see tests/data/golden/README.md."""
+
+from __future__ import annotations
+
+import golden
+import numpy as np
+import pytest
+import torch
+
+from svlm_core.config import StreamConfig
+from svlm_core.frames import Chunk, Frame
+from svlm_core.model.adapter import StreamModel
+from svlm_core.stream.session import StreamSession
+
+LOGITS_BOUND = 2e-4  # float32
+RUNS = {"T1": (16.0, 512, 512), "T3": (4.0, 16, 16)}
+
+
+class Forced:
+    """Says the trace's tokens, whatever the logits are, and remembers logits and context."""
+
+    def __init__(self, trace: golden.Trace) -> None:
+        self._tokens = iter([int(token) for chunk in trace.chunks for token in chunk.new])
+        self.logits: list[torch.Tensor] = []
+        self.contexts: list[torch.Tensor] = []
+
+    def __call__(self, logits: torch.Tensor, context: torch.Tensor) -> int:
+        self.logits.append(logits.clone())
+        self.contexts.append(context.clone())
+        return next(self._tokens)
+
+
+def chunk_of(index: int) -> Chunk:
+    pictures = golden.frames(index)
+    return Chunk(index, tuple(Frame(int((index + i / 2) * 1e9), rgb) for i, rgb in enumerate(pictures)))
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_reproduces_the_reference(run: str, golden_model: StreamModel) -> None:
+    vision_window_s, sink, window = RUNS[run]
+    trace = golden.load_trace(run)
+    config = StreamConfig(
+        protocol="streamingvlm",
+        vision_window_s=vision_window_s,
+        text_sink_tokens=sink,
+        text_window_tokens=window,
+        prompt=golden.QUERY,
+        previous_text=golden.PREVIOUS_TEXT,
+        max_new_tokens=5,
+    )
+    forced = Forced(trace)
+    session = StreamSession(golden_model, config, forced)
+    for index, expected in enumerate(trace.chunks):
+        result = session.step(chunk_of(index))
+        np.testing.assert_array_equal(forced.contexts[0].numpy(), expected.ids, f"ids of chunk {index}")
+        assert result.prefill_tokens == expected.prefill_len
+        assert result.cache_tokens == expected.kv_len
+        np.testing.assert_array_equal(session.context.positions.numpy(), expected.pos, f"positions of chunk {index}")
+        logits = torch.stack(forced.logits)  # [5, vocabulary]
+        top = logits.gather(1, torch.from_numpy(expected.top_i)).numpy()
+        np.testing.assert_allclose(top, expected.top_v, rtol=0, atol=LOGITS_BOUND)
+        np.testing.assert_allclose(logits.logsumexp(1).numpy(), expected.lse, rtol=0, atol=LOGITS_BOUND)
+        raw = logits[:, :: golden.LOGITS_STEP].numpy()
+        np.testing.assert_allclose(raw, expected.raw, rtol=0, atol=LOGITS_BOUND)
+        forced.logits.clear()
+        forced.contexts.clear()
+    kept = trace.chunks[-1].kept_kv + trace.chunks[-1].prefill_len + 4
+    assert session.cache_tokens == kept
