@@ -19,6 +19,8 @@ $(STAMP): setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ros,bags,train,dev]'
+	# only for its copy of the Qwen vocabulary, which the tests against the reference need
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt dashscope
 	@touch $(STAMP)
 
 demo: setup

@@ -53,7 +53,6 @@ setup(
         "train": ["accelerate>=1.5"],
         "cuda": ["flash-attn>=2.7"],
         "dev": [
-            "dashscope>=1.20",  # carries the real Qwen vocabulary, for the tests against the reference
             "hypothesis>=6.100",
             "import-linter>=2.1",
             "jsonschema>=4.20",

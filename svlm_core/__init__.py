@@ -1,0 +1,1 @@
+"""Streaming vision-language commentary: everything that knows nothing of ROS."""

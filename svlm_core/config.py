@@ -37,28 +37,44 @@ class StreamConfig:
     )
     protocol: str = _setting(
         "svlm",
-        "token stream: svlm, or streamingvlm (exactly what the released StreamingVLM checkpoints were trained on)",
+        "token stream: svlm, or streamingvlm (exactly what the released StreamingVLM checkpoints "
+        "were trained on)",
         choices=PROTOCOLS,
     )
     chunk_s: float = _setting(1.0, "length of one chunk, seconds", minimum=0.1, maximum=60.0)
     fps: float = _setting(2.0, "frames per second the model sees", minimum=0.1, maximum=60.0)
     vision_window_s: float = _setting(
-        16.0, "seconds of vision that stay in the cache, the current chunk included", minimum=0.1, maximum=3600.0
+        16.0,
+        "seconds of vision that stay in the cache, the current chunk included",
+        minimum=0.1,
+        maximum=3600.0,
     )
-    text_sink_tokens: int = _setting(512, "first tokens of the old text that stay forever", minimum=0, maximum=65536)
-    text_window_tokens: int = _setting(512, "newest tokens of the old text that stay", minimum=0, maximum=65536)
+    text_sink_tokens: int = _setting(
+        512, "first tokens of the old text that stay forever", minimum=0, maximum=65536
+    )
+    text_window_tokens: int = _setting(
+        512, "newest tokens of the old text that stay", minimum=0, maximum=65536
+    )
     full_capacity_tokens: int = _setting(
         8192, "cache size for policy full, which otherwise grows without end", minimum=256, maximum=1 << 20
     )
-    min_visual_tokens: int = _setting(100, "smallest size a frame is scaled to, merged tokens", minimum=1, maximum=16384)
-    max_visual_tokens: int = _setting(768, "largest size a frame is scaled to, merged tokens", minimum=1, maximum=16384)
+    min_visual_tokens: int = _setting(
+        100, "smallest size a frame is scaled to, merged tokens", minimum=1, maximum=16384
+    )
+    max_visual_tokens: int = _setting(
+        768, "largest size a frame is scaled to, merged tokens", minimum=1, maximum=16384
+    )
     time_text: bool = _setting(True, "write Time=a-bs before each chunk's frames")
     system_prompt: str = _setting("You are a helpful assistant.", "the system turn")
     prompt: str = _setting("", "what the user asks of the commentary, for example: Commentate on this match")
     previous_text: str = _setting("", "text the stream begins with, as if said before")
     max_new_tokens: int = _setting(20, "most tokens one chunk may say", minimum=1, maximum=1024)
-    temperature: float = _setting(0.9, "sampling temperature; 0 takes the likeliest token", minimum=0.0, maximum=10.0)
-    top_p: float = _setting(1.0, "nucleus sampling: keep the likeliest tokens up to this mass", minimum=0.0, maximum=1.0)
+    temperature: float = _setting(
+        0.9, "sampling temperature; 0 takes the likeliest token", minimum=0.0, maximum=10.0
+    )
+    top_p: float = _setting(
+        1.0, "nucleus sampling: keep the likeliest tokens up to this mass", minimum=0.0, maximum=1.0
+    )
     top_k: int = _setting(0, "keep only the k likeliest tokens; 0 keeps all", minimum=0, maximum=1 << 20)
     repetition_penalty: float = _setting(
         1.05, "divides the score of every token already in the context; 1 is off", minimum=0.1, maximum=10.0
@@ -71,13 +87,19 @@ class StreamConfig:
             _check(setting.name, getattr(self, setting.name), type(setting.default), setting.metadata)
         if self.min_visual_tokens > self.max_visual_tokens:
             raise ConfigError(
-                f"min_visual_tokens ({self.min_visual_tokens}) is larger than max_visual_tokens ({self.max_visual_tokens})"
+                f"min_visual_tokens ({self.min_visual_tokens}) is larger than "
+                f"max_visual_tokens ({self.max_visual_tokens})"
             )
         if self.vision_window_s < self.chunk_s:
-            raise ConfigError(f"vision_window_s ({self.vision_window_s}) is shorter than chunk_s ({self.chunk_s})")
+            raise ConfigError(
+                f"vision_window_s ({self.vision_window_s}) is shorter than chunk_s ({self.chunk_s})"
+            )
         frames = self.chunk_s * self.fps
         if abs(frames - round(frames)) > 1e-6 or frames < 1:
-            raise ConfigError(f"chunk_s x fps must be a whole number of frames, got {self.chunk_s} x {self.fps} = {frames:g}")
+            raise ConfigError(
+                "chunk_s x fps must be a whole number of frames, "
+                f"got {self.chunk_s} x {self.fps} = {frames:g}"
+            )
 
     @property
     def window_chunks(self) -> int:
@@ -125,8 +147,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _check(name: str, value: Any, kind: type, rules: Mapping[str, Any]) -> None:
     number = kind in (int, float)
-    fits = isinstance(value, (int, float) if kind is float else kind) and not (number and isinstance(value, bool))
-    if not fits:
+    fits = isinstance(value, (int, float) if kind is float else kind)
+    if not fits or (number and isinstance(value, bool)):  # a bool is an int to Python
         raise ConfigError(f"{name} must be a {kind.__name__}, got {value!r}")
     if "choices" in rules and value not in rules["choices"]:
         raise ConfigError(f"{name} must be one of {', '.join(rules['choices'])}; got {value!r}")

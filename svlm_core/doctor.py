@@ -8,8 +8,6 @@ import platform
 import sys
 from dataclasses import dataclass
 
-import torch
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -22,7 +20,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything that svlm can use; imports nothing heavy and changes nothing."""
+    """Look at everything that svlm can use; imports torch, to ask it for CUDA, and changes nothing."""
     return [
         Finding("python", sys.version_info >= (3, 10), platform.python_version(), "3.10 or newer is needed"),
         _package("torch", "runs the model", "nothing runs: pip install torch"),
@@ -34,25 +32,40 @@ def examine() -> list[Finding]:
             "optional, CUDA only: attention runs through torch's SDPA",
             distribution="flash-attn",
         ),
-        _package("zmq", "ZeroMQ is there for offloading", "no offloading: pip install pyzmq", distribution="pyzmq"),
+        _package(
+            "zmq", "ZeroMQ is there for offloading", "no offloading: pip install pyzmq", distribution="pyzmq"
+        ),
         _package("av", "reads video, writes MP4", "no video files: pip install av"),
-        _package("cv2", "reads pictures and cameras", "no pictures: pip install opencv-python-headless"),
+        _package(
+            "cv2",
+            "reads pictures and cameras",
+            "no pictures: pip install opencv-python-headless",
+            distribution="opencv-python-headless",
+        ),
         _package(
             "rclpy",
             "the ROS 2 nodes run",
-            "no ROS 2 nodes: source your ROS 2 setup.bash, or pip install 'svlm_ros[ros]'; svlm_core needs none",
+            "no ROS 2 nodes: source your ROS 2 setup.bash, or pip install 'svlm_ros[ros]'; `svlm` needs none",
         ),
-        _package("cv_bridge", "not needed, svlm decodes images itself", "not needed, svlm decodes images itself"),
+        _package(
+            "cv_bridge", "not needed, svlm decodes images itself", "not needed, svlm decodes images itself"
+        ),
         _package("rosbags", "reads bags without ROS", "no bags: pip install 'svlm_ros[bags]'"),
         _package("accelerate", "`svlm train` works", "no training: pip install 'svlm_ros[train]'"),
     ]
 
 
 def _cuda() -> Finding:
+    try:
+        import torch
+    except ImportError:  # the doctor must be able to say so
+        return Finding("cuda", False, "", "cannot be looked for without torch")
     if torch.cuda.is_available():
         device = torch.cuda.get_device_name(0)
         return Finding("cuda", True, f"{torch.version.cuda} ({device})", "use --device cuda --dtype bfloat16")
-    return Finding("cuda", False, "", "models run on the CPU: the built-in one in real time, 3B and larger do not")
+    return Finding(
+        "cuda", False, "", "models run on the CPU: the built-in one in real time, 3B and larger do not"
+    )
 
 
 def _package(module: str, there: str, missing: str, distribution: str = "") -> Finding:

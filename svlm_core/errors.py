@@ -1,4 +1,4 @@
-"""Errors a user can cause and mend. Each message is one line that says what was wrong, where, and what to do."""
+"""Errors a user can cause and mend. Each message is one line: what was wrong, where, and what to do."""
 
 
 class SvlmError(Exception):
@@ -18,4 +18,4 @@ class ModelError(SvlmError):
 
 
 class CacheFullError(SvlmError):
-    """The next chunk does not fit into the KV arena; the message names the settings that decide its capacity."""
+    """The next chunk does not fit into the KV arena; the message names the settings that decide its size."""

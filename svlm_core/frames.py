@@ -47,7 +47,8 @@ class Frame:
         height, width = self.rgb.shape[:2]
         if min(height, width) < MIN_SIDE_PX:
             raise SourceError(
-                f"{where}: a {width}x{height} picture is too small, both sides must be at least {MIN_SIDE_PX} px"
+                f"{where}: a {width}x{height} picture is too small, "
+                f"both sides must be at least {MIN_SIDE_PX} px"
             )
 
 
@@ -78,23 +79,28 @@ class FrameLedger:
         self._dropped: Counter[str] = Counter()
 
     def receive(self) -> None:
+        """Count a frame that came in."""
         with self._lock:
             self._received += 1
 
     def use(self, frames: int) -> None:
+        """Count frames that the model saw."""
         with self._lock:
             self._used += frames
 
     def drop(self, reason: str, frames: int = 1) -> None:
+        """Count frames that the model will not see."""
         with self._lock:
             self._dropped[reason] += frames
 
     @property
     def received(self) -> int:
+        """Frames that came in so far."""
         return self._received
 
     @property
     def used(self) -> int:
+        """Frames that the model saw so far."""
         return self._used
 
     @property

@@ -22,7 +22,7 @@ from svlm_ros.lifetime import End
 from svlm_ros.parameters import declare_camera
 
 _MATCH_POLL_S = 0.05
-_LAST_IMAGE_S = 2.0  # how long the last image may take to its subscribers before the process ends
+_LAST_IMAGE_S = 4.0  # for the last image to be acknowledged; Fast DDS asks for that every 3 s
 _JOIN_S = 3.0
 
 

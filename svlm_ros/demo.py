@@ -41,18 +41,22 @@ _SPIN_S = 0.05
 class Demo:
     """One run: watches, scores, prints and films."""
 
-    def __init__(self, watcher: Watcher, children: Children, seed: int, length_s: int, out: Path) -> None:
+    def __init__(
+        self, watcher: Watcher, children: Children, model: str, seed: int, length_s: int, out: Path
+    ) -> None:
         """Prepare; nothing is started.
 
         Args:
             watcher: the node that listens.
             children: starts the camera and the stream node.
+            model: the checkpoint, as stream_node's parameter.
             seed: of the world.
             length_s: seconds to film.
             out: the MP4 to write.
         """
         self._watcher = watcher
         self._children = children
+        self._model = model
         self._seed = seed
         self._length_s = length_s
         self._video = AnnotatedVideo(out, WORLD_FPS)
@@ -68,7 +72,7 @@ class Demo:
             ChildError: a node died or went silent.
         """
         source = f"world://{self._seed}?seconds={self._length_s}"
-        self._children.start("stream_node", {"image": IMAGE_TOPIC})
+        self._children.start("stream_node", {"model": self._model, "image": IMAGE_TOPIC})
         # subscribers: this process, and the stream node as soon as its model is loaded
         self._children.start("camera_node", {"source": source, "transport": "raw", "wait_for_subscribers": 2})
         self._wait_for_the_first_image()
@@ -82,7 +86,7 @@ class Demo:
         self._executor.shutdown()
 
     def summary(self) -> str:
-        """One line, or two when nothing was said."""
+        """What came of it, in one line."""
         board, latencies_ms = self.board, self.board.latencies_ms
         line = f"{board.correct} of {len(board.verdicts)} seconds right, accuracy {board.accuracy:.3f}"
         if latencies_ms:
@@ -160,13 +164,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _watch(arguments: argparse.Namespace, children: Children, context: Context) -> int:
     watcher = Watcher(IMAGE_TOPIC, COMMENTARY_TOPIC, context)
-    demo = Demo(watcher, children, arguments.seed, arguments.seconds, arguments.out)
+    demo = Demo(watcher, children, arguments.model, arguments.seed, arguments.seconds, arguments.out)
     try:
         demo.run()
     finally:
         demo.close()
         watcher.destroy_node()
-        print(f"\n{demo.summary()}; {arguments.out} shows it")
+        if demo.board.verdicts:
+            print(f"\n{demo.summary()}; {arguments.out} shows it")
     if demo.board.accuracy < REQUIRED_ACCURACY:
         print(f"demo: the commentary was wrong too often, {REQUIRED_ACCURACY} is required", file=sys.stderr)
         return 1
@@ -184,14 +189,14 @@ def _print_verdict(verdict: Verdict, accuracy: float) -> None:
 def _progress(what: str) -> Callable[[float], None]:
     """Shows the seconds waited: in place on a terminal, else a line every ten."""
     shown = -1
+    terminal = sys.stdout.isatty()
+    step_s, before, after = (1, "\r", "") if terminal else (10, "", "\n")
 
     def show(waited_s: float) -> None:
         nonlocal shown
-        step_s = 1 if sys.stdout.isatty() else 10
         if int(waited_s) // step_s > shown:
             shown = int(waited_s) // step_s
-            end = "" if sys.stdout.isatty() else "\n"
-            print(f"\r{what} ... {waited_s:.0f} s", end=end, flush=True)
+            print(f"{before}{what} ... {waited_s:.0f} s", end=after, flush=True)
 
     return show
 
@@ -207,6 +212,7 @@ def _parser() -> argparse.ArgumentParser:
         default=FIRST_UNSEEN_SEED + 7,
         help=f"of the world; training never saw those from {FIRST_UNSEEN_SEED} on (default %(default)s)",
     )
+    parser.add_argument("--model", default="tiny", help="another checkpoint to try (default tiny, built in)")
     parser.add_argument("--out", type=Path, default=Path("demo.mp4"), help="the film (default demo.mp4)")
     return parser
 

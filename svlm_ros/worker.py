@@ -88,14 +88,12 @@ class Worker:
         self._logger.info(f"model {name} ready after {time.monotonic() - began_s:.1f} s")
         self.intake = intake
 
-        commentator: Commentator | None = None
+        commentator = Commentator(session, self._ledger, self._camera)
         stream = -1
         while not self._stopped.is_set() and (chunk := intake.take()) is not None:
             if chunk.stream != stream:
-                session.reset()
                 stream = chunk.stream
-                commentator = Commentator(session, self._ledger, self._camera, chunk.frame_id)
-            assert commentator is not None
+                commentator.restart(chunk.frame_id)
             try:
                 events = commentator.take(chunk, chunk.arrived_s)
             except SourceError as error:  # pictures of a shape no model can see; the next ones may be better
@@ -104,5 +102,4 @@ class Worker:
                 continue
             for event in events:
                 self._publish(event)
-        if commentator is not None:
-            self._logger.info(f"ended: {commentator.summary()}")
+        self._logger.info(f"ended: {commentator.summary()}")

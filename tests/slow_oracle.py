@@ -1,7 +1,7 @@
-"""The streaming cache, done slowly: un-rotated keys of every retained token, all rotated at every forward pass.
+"""The streaming cache, done slowly: un-rotated keys of every retained token, all rotated at every forward.
 
-Written apart from svlm_core.cache and .stream: positions, retention, rotation and attention are spelled out here
-in plain loops and float64 angles. Only the weights, the vision tower and the rendering of strings are shared.
+Written apart from svlm_core.cache and .stream: positions, retention, rotation and attention are spelled out
+here in plain loops and float64 angles. Only weights, vision tower and the rendering of strings are shared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from svlm_core.stream.protocol import Protocol
 
 @dataclass
 class Token:
-    """One token; `cell` is its place in a vision block (row, column), `last` whether the block ends with it."""
+    """One token; `cell` is its (row, column) in a vision block, `last` whether the block ends with it."""
 
     id: int
     cell: tuple[int, int] | None = None
@@ -188,4 +188,8 @@ class SlowOracle:
 
     @staticmethod
     def _norm(x: Tensor, module: Any) -> Tensor:
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + module.variance_epsilon) * module.weight.float()
+        return (
+            x
+            * torch.rsqrt(x.square().mean(-1, keepdim=True) + module.variance_epsilon)
+            * module.weight.float()
+        )

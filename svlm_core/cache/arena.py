@@ -58,13 +58,13 @@ class KVArena(Cache):
         """
         if self.length + tokens > self.capacity:
             raise CacheFullError(
-                f"the KV cache is full: {self.length} of {self.capacity} tokens are in use and {tokens} more are "
-                "needed; shorten vision_window_s, text_window_tokens or max_visual_tokens, or (policy full) raise "
-                "full_capacity_tokens"
+                f"the KV cache is full: {self.length} of {self.capacity} tokens are in use and {tokens} more "
+                "are needed; shorten vision_window_s, text_window_tokens or max_visual_tokens, or (policy "
+                "full) raise full_capacity_tokens"
             )
 
     def extend(self, tokens: int) -> np.ndarray:
-        """Count the tokens that a forward pass has just written as live; returns their slots, int64 [tokens]."""
+        """Count the tokens that a forward pass has just written; returns their slots, int64 [tokens]."""
         slots = np.arange(self.length, self.length + tokens)
         self.length += tokens
         return slots
@@ -112,15 +112,18 @@ class _ArenaLayer(CacheLayerMixin):
 
     def __init__(self, arena: KVArena, layer: int) -> None:
         super().__init__()
-        self.keys, self.values = arena.keys[layer], arena.values[layer]  # [streams, kv_heads, capacity, head_dim]
+        # both [streams, kv_heads, capacity, head_dim]
+        self.keys, self.values = arena.keys[layer], arena.values[layer]
         self.is_initialized = True
         self._arena = arena
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing to do: the arena is allocated at once."""
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write new keys and values [streams, kv_heads, L, head_dim] behind the live ones; return all of them."""
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Write keys and values [streams, kv_heads, L, head_dim] behind the live ones; return all."""
         start = self._arena.length
         stop = start + key_states.shape[2]
         self.keys[:, :, start:stop] = key_states  # type: ignore[index]

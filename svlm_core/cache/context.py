@@ -27,8 +27,8 @@ class CachedContext:
 
     Attributes:
         arena: storage; only this class changes it between forward passes.
-        segments: everything the model has been given or has said, oldest first. The last tokens may not be in the
-            arena yet: see `pending`.
+        segments: everything the model has been given or has said, oldest first. The last tokens may not be in
+            the arena yet: see `pending`.
         origin: absolute position of the head's first token.
         next_position: absolute position at which the next token continues.
     """
@@ -47,8 +47,9 @@ class CachedContext:
         self.next_position = 0.0
         self._slots = np.empty(0, np.int64)  # arena slot of each cached token, in logical order
         self._positions = torch.empty(3, 0)  # absolute M-RoPE position of each cached token, in logical order
-        self._head_keys: Tensor | None = None  # un-rotated, float32 [layers, streams, kv_heads, head tokens, head_dim]
-        self._speech_keys: dict[int, Tensor] = {}  # the same for each chunk's speech
+        # Un-rotated, float32 [layers, streams, kv_heads, tokens, head_dim]: the head's, each chunk's speech.
+        self._head_keys: Tensor | None = None
+        self._speech_keys: dict[int, Tensor] = {}
 
     @property
     def ids(self) -> list[int]:
@@ -67,7 +68,7 @@ class CachedContext:
 
     @property
     def positions(self) -> Tensor:
-        """Position of each cached token counted from the head's first, float32 [3, cached tokens], logical order."""
+        """Positions counted from the head's first token, float32 [3, cached tokens], logical order."""
         return self._positions - self.origin
 
     @property
@@ -95,7 +96,7 @@ class CachedContext:
             excess -= cut
 
     def remember_text(self) -> None:
-        """Keep the un-rotated keys of the head and of finished speech, while they have been rounded only once.
+        """Keep the un-rotated keys of the head and of finished speech, while they were rounded only once.
 
         Call after a prefill, when nothing that is finished is pending.
         """
@@ -119,13 +120,13 @@ class CachedContext:
         at = next(i for i, segment in enumerate(self.segments) if segment.role is Role.PREVIOUS)
         previous = self.segments[at]
         # The old text grows by the moved speech, then loses its middle.
-        tokens = np.concatenate([np.arange(*spans[at]), *(np.arange(*spans[i]) for i in retention.move)]).astype(int)
+        tokens = _indices([spans[at], *(spans[i] for i in retention.move)])
         start, stop = retention.forget
-        before = np.concatenate([np.empty(0, int), *(np.arange(*span) for span in spans[:at])]).astype(int)
-        after = [np.arange(*spans[i]) for i in range(at + 1, len(spans)) if i not in going]
-        order = np.concatenate([before, tokens[:start], tokens[stop:], *after]).astype(int)
+        before = _indices(spans[:at])
+        after = _indices([spans[i] for i in range(at + 1, len(spans)) if i not in going])
+        order = np.concatenate([before, tokens[:start], tokens[stop:], after])
         order = order[order < self.cached_tokens]  # what is pending stays pending
-        leaving = np.concatenate([tokens[start:stop], *(np.arange(*spans[i]) for i in retention.evict)]).astype(int)
+        leaving = np.concatenate([tokens[start:stop], _indices([spans[i] for i in retention.evict])])
         self._keep_head_keys(moved, len(before), spans[at][1], start, stop)
         previous.ids = previous.ids + [i for segment in moved for i in segment.ids]
         previous.ids = previous.ids[:start] + previous.ids[stop:]
@@ -138,9 +139,9 @@ class CachedContext:
     def rebase(self) -> None:
         """Once the head has come to positive positions, count anew so that the next token stands at 0.
 
-        Float32 angles are finest around 0: positions stay between minus and plus one context length, however long
-        the stream. Differences, and so all results, are unchanged. A recent key is rotated here at most once in
-        its life: by the next time, the head stands where it stood.
+        Float32 angles are finest around 0: positions stay between minus and plus one context length, however
+        long the stream. Differences, and so all results, are unchanged. A recent key is rotated here at most
+        once in its life: by the next time, the head stands where it stood.
         """
         if self.origin <= 0:
             return
@@ -175,8 +176,10 @@ class CachedContext:
         keys = self._rotate(self._head_keys, positions.to(self.arena.keys.device))
         self.arena.write_keys(self._slots[:head], keys)
 
-    def _keep_head_keys(self, moved: Sequence[Segment], text: int, text_end: int, start: int, stop: int) -> None:
-        """The head's un-rotated keys after the move: [before | old text + moved speech, less its middle | after]."""
+    def _keep_head_keys(
+        self, moved: Sequence[Segment], text: int, text_end: int, start: int, stop: int
+    ) -> None:
+        """The head's un-rotated keys after the move: before, old text + moved speech - middle, after."""
         keys = self._head_keys
         if keys is None:
             raise RuntimeError("retain() before the first remember_text()")
@@ -199,3 +202,8 @@ class CachedContext:
         """[start, stop) of each segment in logical order."""
         stops = np.cumsum([len(segment.ids) for segment in self.segments]).tolist()
         return list(zip([0, *stops[:-1]], stops, strict=True)) if stops else []
+
+
+def _indices(spans: Sequence[tuple[int, int]]) -> np.ndarray:
+    """The numbers in some [start, stop), one span behind the other, int64."""
+    return np.concatenate([np.empty(0, np.int64), *(np.arange(*span, dtype=np.int64) for span in spans)])

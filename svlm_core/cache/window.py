@@ -1,4 +1,4 @@
-"""What stays in the cache: pure functions of the segments. A policy is a value, not a branch through the engine."""
+"""What stays in the cache: pure functions of the segments. A policy is a value, not a branch somewhere."""
 
 from __future__ import annotations
 
@@ -82,4 +82,9 @@ def last_frames(segments: Sequence[Segment], chunk: int, limits: Limits) -> Rete
     return Retention(tuple(i for i, segment in enumerate(segments) if segment.chunk != HEAD))
 
 
-POLICIES: dict[str, Policy] = {"streaming": streaming, "full": full, "window": window, "last-frames": last_frames}
+POLICIES: dict[str, Policy] = {
+    "streaming": streaming,
+    "full": full,
+    "window": window,
+    "last-frames": last_frames,
+}

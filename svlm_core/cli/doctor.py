@@ -11,7 +11,9 @@ from svlm_core.doctor import examine
 def add_parser(verbs: Any) -> None:
     """Describe the verb."""
     parser = verbs.add_parser(
-        "doctor", help="say what this machine has", description="Say what this machine has and what that means."
+        "doctor",
+        help="say what this machine has",
+        description="Say what this machine has and what that means.",
     )
     parser.set_defaults(run=run)
 

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from svlm_core.cli.settings import add_model_options, load
 from svlm_core.errors import ConfigError
-from svlm_core.evaluation.world import evaluate_world
 from svlm_core.world import FIRST_EVALUATION_SEED
 
 
@@ -26,7 +25,9 @@ def add_parser(verbs: Any) -> None:
         description="Stream an unseen world, recorded-source speed, and compare every second with its truth. "
         "Ctrl-C ends early and keeps what was measured.",
     )
-    world.add_argument("--seed", type=int, default=FIRST_EVALUATION_SEED, help="which world (default: %(default)s)")
+    world.add_argument(
+        "--seed", type=int, default=FIRST_EVALUATION_SEED, help="which world (default: %(default)s)"
+    )
     world.add_argument("--seconds", type=int, default=7200, help="length (default: %(default)s)")
     world.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     add_model_options(world)
@@ -39,11 +40,22 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--seed {options.seed}: seeds below {FIRST_EVALUATION_SEED} are for training only")
     if options.seconds < 1:
         raise ConfigError(f"--seconds must be at least 1, got {options.seconds}")
+    if options.json:
+        _write(options.json, "")  # a name that cannot be written is reported before the hours, not after
     model, config = load(options)
+    from svlm_core.evaluation.world import evaluate_world
+
     with tqdm(total=options.seconds, unit="s", desc=f"world {options.seed}", file=sys.stderr) as bar:
         figures = evaluate_world(model, config, options.seed, options.seconds, bar)
     text = json.dumps(figures, indent=2)
     print(text)
     if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
+        _write(options.json, text + "\n")
     return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--json {path}: cannot be written ({error.strerror})") from error

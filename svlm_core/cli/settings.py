@@ -5,34 +5,37 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from svlm_core.config import DTYPES, StreamConfig, read_yaml
-from svlm_core.model.adapter import StreamModel
-from svlm_core.model.load import EMBEDDED, load_model
-from svlm_core.stream.defaults import stream_config
+from svlm_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from svlm_core.model.adapter import StreamModel
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """--model, --device, --dtype, --threads, --config and an option for every field of StreamConfig."""
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--model", default=EMBEDDED, help="tiny (built in), a local folder, or a hub id (default: %(default)s)"
+        "--model", help="a local folder or a hub id of the form org/name (default: tiny, which is built in)"
     )
     group.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (default: %(default)s)")
-    group.add_argument("--dtype", default="float32", choices=DTYPES, help="of the weights (default: %(default)s)")
+    group.add_argument(
+        "--dtype", default="float32", choices=DTYPES, help="of the weights (default: %(default)s)"
+    )
     group.add_argument(
         "--threads",
         type=int,
         default=0,
-        help="CPU threads of the model; 0 takes 1 for the built-in model, which is too small for more, else torch's own",
+        help="CPU threads; 0 takes 1 for the built-in model, which is too small for more, else torch's own",
     )
     settings = parser.add_argument_group(
         "stream settings", "unset ones come from --config, then from the checkpoint's stream.yaml"
     )
-    settings.add_argument("--config", type=Path, help="YAML file with any of the fields below, names with underscores")
+    settings.add_argument(
+        "--config", type=Path, help="YAML file with any of the fields below, names with underscores"
+    )
     for setting in fields(StreamConfig):
         kind = type(setting.default)
         name = f"--{setting.name.replace('_', '-')}"
@@ -41,7 +44,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
             settings.add_argument(name, default=None, action=argparse.BooleanOptionalAction, help=help_text)
         else:
             choices = setting.metadata.get("choices")
-            settings.add_argument(name, type=kind, choices=choices, metavar=None if choices else "X", help=help_text)
+            settings.add_argument(
+                name, type=kind, choices=choices, metavar=None if choices else "X", help=help_text
+            )
 
 
 def load(options: argparse.Namespace) -> tuple[StreamModel, StreamConfig]:
@@ -50,12 +55,20 @@ def load(options: argparse.Namespace) -> tuple[StreamModel, StreamConfig]:
     Raises:
         ModelError, ConfigError: in one line.
     """
-    threads = options.threads or (1 if options.model == EMBEDDED else 0)
-    if threads:
-        torch.set_num_threads(threads)
+    if options.threads < 0:
+        raise ConfigError(f"--threads must not be negative, got {options.threads}")
     given: dict[str, Any] = {
         f.name: getattr(options, f.name) for f in fields(StreamConfig) if getattr(options, f.name) is not None
     }
     file = read_yaml(options.config) if options.config else {}
-    model = load_model(options.model, dtype=options.dtype, device=options.device)
+    import torch
+
+    from svlm_core.model.load import EMBEDDED, load_model
+    from svlm_core.stream.defaults import stream_config
+
+    name = options.model or EMBEDDED
+    threads = options.threads or (1 if name == EMBEDDED else 0)
+    if threads:
+        torch.set_num_threads(threads)
+    model = load_model(name, dtype=options.dtype, device=options.device)
     return model, stream_config(model, (file, str(options.config)), (given, "command line"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from svlm_core.cli.settings import add_model_options, load
 from svlm_core.sinks.jsonl import JsonLines
@@ -15,9 +15,9 @@ from svlm_core.sinks.video import AnnotatedVideo
 from svlm_core.sinks.webvtt import WebVtt
 from svlm_core.sources.open import ACCEPTED, open_source
 from svlm_core.sources.paced import Paced
-from svlm_core.stream.commentator import StreamSummary
-from svlm_core.stream.run import StreamRun
-from svlm_core.stream.session import StreamSession
+
+if TYPE_CHECKING:
+    from svlm_core.stream.commentator import StreamSummary
 
 
 def add_parser(verbs: Any) -> None:
@@ -25,8 +25,8 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "stream",
         help="comment on a video, a folder of pictures, a camera or the synthetic world",
-        description="Comment on a source of frames. A recorded source is understood frame by frame, as fast as the "
-        "model goes; a live one in real time, the newest chunk first. Ctrl-C ends with a summary.",
+        description="Comment on a source of frames. A recorded source is understood frame by frame, as "
+        "fast as the model goes; a live one in real time, newest chunk first. Ctrl-C ends with a summary.",
     )
     parser.add_argument("source", help=ACCEPTED)
     parser.add_argument("--realtime", action="store_true", help="play a recorded source like a live camera")
@@ -45,6 +45,9 @@ def run(options: argparse.Namespace) -> int:
         if options.realtime and not source.live:
             source = Paced(source)
         model, config = load(options)
+        from svlm_core.stream.run import StreamRun
+        from svlm_core.stream.session import StreamSession
+
         session = StreamSession(model, config)
         stream = StreamRun(source, session)
         sinks: list[Sink] = [] if options.quiet else [Terminal(sys.stdout)]

@@ -9,11 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from svlm_core.errors import ConfigError
 from svlm_core.training.recipe import load_recipe
-from svlm_core.training.sft import train
 
 
 def add_parser(verbs: Any) -> None:
@@ -21,8 +18,8 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "train",
         help="train a model from a recipe",
-        description="Run a training recipe. Killed at any moment and started again with the same command, it goes on "
-        "from its last checkpoint; finished stages are not repeated. The result is in OUT/checkpoint.",
+        description="Run a training recipe. Killed at any moment and started again with the same command, "
+        "it goes on from its last checkpoint; finished stages are not repeated. The result: OUT/checkpoint.",
     )
     parser.add_argument("recipe", type=Path, help="YAML file, for example training/tiny_world.yaml")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the result")
@@ -31,9 +28,17 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train; with several processes, start them through torchrun, each of which runs this verb again."""
+    recipe = load_recipe(options.recipe)
     if importlib.util.find_spec("accelerate") is None:
         raise ConfigError("training needs the package accelerate: pip install 'svlm_ros[train]'")
-    recipe = load_recipe(options.recipe)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {options.out}: cannot be made ({error.strerror})") from error
+    import torch
+
+    from svlm_core.training.sft import train
+
     if recipe.processes > 1 and not torch.distributed.is_torchelastic_launched():
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={recipe.processes}"]
         verb = ["-m", "svlm_core.cli", "train", str(options.recipe), "--out", str(options.out)]

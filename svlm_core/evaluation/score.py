@@ -14,7 +14,7 @@ QUARTERS = 4
 
 @dataclass(frozen=True)
 class Judged:
-    """One second: what was said, what was true ("" for silence), its kind and sense, and the age of a memory."""
+    """One second: what was said and what was true ("" for silence), its kind and sense, a memory's age."""
 
     said: str
     truth: str

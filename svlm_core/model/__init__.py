@@ -1,0 +1,1 @@
+"""Vision-language models behind the few operations that streaming and training need."""

@@ -1,0 +1,1 @@
+"""Where events go: the terminal, text, JSONL and WebVTT files, annotated video."""

@@ -1,0 +1,1 @@
+"""From chunks of frames to words: token stream, positions, session, events."""

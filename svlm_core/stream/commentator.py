@@ -63,7 +63,7 @@ class Commentator:
         self._next_chunk = 0
         self._chunks = self._silent = self._events = 0
         self._dropped_before: Counter[str] = Counter()
-        self._newest_ns = 0
+        self._newest_ns: int | None = None  # of the chunk before
         self._latency_ms: deque[float] = deque(maxlen=_RECENT_CHUNKS)
 
     def take(self, chunk: Chunk, arrived_s: float | None = None) -> list[CommentaryEvent]:
@@ -87,7 +87,7 @@ class Commentator:
         self._latency_ms.append(latency_ms)
         events = []
         if chunk.index > self._next_chunk:
-            missed_ns = (self._newest_ns or oldest_ns, oldest_ns)
+            missed_ns = (oldest_ns if self._newest_ns is None else self._newest_ns, oldest_ns)
             events.append(self._event("", KIND_GAP, chunk.index, missed_ns, 0, 0.0))
         if self.last.text:
             seen_ns = (oldest_ns, newest_ns)
@@ -99,6 +99,12 @@ class Commentator:
         self._silent += not self.last.text
         self._next_chunk, self._newest_ns = chunk.index + 1, newest_ns
         return events
+
+    def restart(self, frame_id: str) -> None:
+        """Begin a new stream of this camera: the session forgets, chunks count from 0, events count on."""
+        self._session.reset()
+        self._next_chunk, self._newest_ns = 0, None
+        self._frame_id = frame_id
 
     def summary(self) -> StreamSummary:
         """Counts and latencies so far."""

@@ -6,14 +6,14 @@ stream is a list of typed segments; nothing is ever found again by scanning toke
     system | previous text: open, content, close | [query] | (user | assistant: open, speech, close) per chunk
 
 Two presets. `streamingvlm` is what the released StreamingVLM checkpoints were trained on (arXiv 2510.09608,
-reference implementation): the query rides in the first chunk and leaves with it. `svlm` keeps the query in the head, for as long as the stream runs.
+reference implementation): the query rides in the first chunk and leaves with it. `svlm` keeps the query in
+the head, for as long as the stream runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
 
@@ -87,7 +87,9 @@ class Protocol:
             segments.append(Segment(Role.QUERY, HEAD, self._turn("user", config.prompt)))
         return segments
 
-    def user(self, chunk: int, chunk_s: float, grid: tuple[int, int, int], tokens: int, query: str = "") -> Segment:
+    def user(
+        self, chunk: int, chunk_s: float, grid: tuple[int, int, int], tokens: int, query: str = ""
+    ) -> Segment:
         """The user turn of a chunk: its time, its frames and perhaps a query.
 
         Args:
@@ -121,7 +123,7 @@ class Protocol:
         return Answer(speech, (mark if marked else []) + self._close())
 
     def answer(self, sentence: str | None) -> list[int]:
-        """What the assistant should say in a chunk, up to and including the end of turn (training targets)."""
+        """What the assistant should say in a chunk, end of turn included (training targets)."""
         return [*(self.words(f" {sentence}") if sentence else []), *self.silence, self.end_of_turn]
 
     def _open(self, role: str) -> list[int]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
 
-from svlm_core.errors import SvlmError
+from svlm_core.errors import SourceError
 from svlm_core.events import CommentaryEvent
 from svlm_core.frames import Chunk, Chunker, FrameLedger, LatestMailbox
 from svlm_core.sources.source import Source
@@ -15,6 +18,17 @@ from svlm_core.stream.session import StreamSession
 _JOIN_S = 2.0  # a camera that hangs must not hang the end of the stream
 
 Step = tuple[Chunk, list[CommentaryEvent]]
+
+
+@dataclass(frozen=True)
+class _LiveChunk(Chunk):
+    """A chunk of a live source.
+
+    Attributes:
+        arrived_s: time.monotonic() when it was complete; it may wait for the model from then on.
+    """
+
+    arrived_s: float
 
 
 class StreamRun:
@@ -44,16 +58,7 @@ class StreamRun:
         return self._commentator.summary()
 
     def _recorded(self) -> Iterator[Step]:
-        try:
-            for frame in self._source:
-                for chunk in self._chunker.push(frame):
-                    yield chunk, self._commentator.take(chunk)
-        except SvlmError:
-            # What came before the break still counts: say it, then report.
-            for chunk in self._chunker.flush():
-                yield chunk, self._commentator.take(chunk)
-            raise
-        for chunk in self._chunker.flush():
+        for chunk in self._chunks():
             yield chunk, self._commentator.take(chunk)
 
     def _live(self) -> Iterator[Step]:
@@ -62,11 +67,8 @@ class StreamRun:
 
         def read() -> None:
             try:
-                for frame in self._source:
-                    for chunk in self._chunker.push(frame):
-                        mailbox.put(chunk)
-                for chunk in self._chunker.flush():
-                    mailbox.put(chunk)
+                for chunk in self._chunks():
+                    mailbox.put(_LiveChunk(chunk.index, chunk.frames, time.monotonic()))
             except Exception as error:  # handed to the thread that iterates
                 broken.append(error)
             finally:
@@ -75,10 +77,20 @@ class StreamRun:
         reader = threading.Thread(target=read, name="svlm-source", daemon=True)
         reader.start()
         try:
-            while (chunk := mailbox.get()) is not None:
-                yield chunk, self._commentator.take(chunk)
+            while (chunk := cast("_LiveChunk | None", mailbox.get())) is not None:  # only read() puts
+                yield chunk, self._commentator.take(chunk, chunk.arrived_s)
         finally:
             self._source.close()
             reader.join(_JOIN_S)
         if broken:
             raise broken[0]
+
+    def _chunks(self) -> Iterator[Chunk]:
+        """The source's chunks; where it breaks, those of all frames before come first, then the error."""
+        try:
+            for frame in self._source:
+                yield from self._chunker.push(frame)
+        except SourceError:
+            yield from self._chunker.flush()
+            raise
+        yield from self._chunker.flush()

@@ -9,7 +9,7 @@ from svlm_core.config import StreamConfig
 
 
 class Sampler:
-    """Repetition penalty, temperature, top-k and top-p, in transformers' order, with a random state of its own."""
+    """Repetition penalty, temperature, top-k and top-p, in transformers' order; has its own random state."""
 
     def __init__(self, config: StreamConfig, device: torch.device) -> None:
         """Seed the random state from the configuration."""
@@ -28,7 +28,8 @@ class Sampler:
             seen = torch.unique(context)
             score = logits[seen]
             logits = logits.clone()
-            logits[seen] = torch.where(score > 0, score / config.repetition_penalty, score * config.repetition_penalty)
+            penalty = config.repetition_penalty
+            logits[seen] = torch.where(score > 0, score / penalty, score * penalty)
         if config.temperature == 0.0:
             return int(logits.argmax())
         logits = logits / config.temperature

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ class ChunkResult:
 
 
 class StreamSession:
-    """Runs the chunk loop: encode the new frames, evict, prefill, decode. Not thread-safe: one worker calls it."""
+    """Runs the chunk loop: encode new frames, evict, prefill, decode. Not thread-safe: one worker calls."""
 
     def __init__(self, model: StreamModel, config: StreamConfig, choose: Choose | None = None) -> None:
         """Prepare a stream; the KV cache is allocated with the first chunk, whose frames decide its size.
@@ -64,8 +65,8 @@ class StreamSession:
         # The reference counts the moved turn's <|im_end|> into the text window.
         text_window = config.text_window_tokens - (config.protocol == "streamingvlm")
         self._limits = Limits(config.window_chunks, config.text_sink_tokens, max(0, text_window))
-        self._choose = choose or Sampler(config, model.device)
-        self._context: CachedContext | None = None
+        self._given_choose = choose
+        self.reset()
 
     @property
     def context(self) -> CachedContext:
@@ -89,8 +90,9 @@ class StreamSession:
         return self._context.arena.capacity if self._context else 0
 
     def reset(self) -> None:
-        """Forget everything; the next chunk begins a new stream."""
-        self._context = None
+        """Forget everything, the random state included; the next chunk begins a new stream."""
+        self._context: CachedContext | None = None
+        self._choose: Choose = self._given_choose or Sampler(self.config, self._model.device)
 
     @torch.inference_mode()
     def step(self, chunk: Chunk) -> ChunkResult:
@@ -123,7 +125,7 @@ class StreamSession:
         with _timed(stage_ms, "decode"):
             said = self._decode(context, chunk.index, logits)
         speech = self._protocol.take_apart(said).speech
-        text = model.tokenizer.decode(speech, skip_special_tokens=True).strip()
+        text = cast(str, model.tokenizer.decode(speech, skip_special_tokens=True)).strip()
         return ChunkResult(text, tuple(said), tokens, context.cached_tokens, stage_ms)
 
     def _begin(self, vision: VisionInput) -> CachedContext:
@@ -131,8 +133,9 @@ class StreamSession:
         capacity = self._capacity(vision.tokens)
         if capacity > model.max_positions:
             raise CacheFullError(
-                f"the settings need a KV cache of {capacity} tokens, {model.name} knows only {model.max_positions} "
-                "positions; shorten vision_window_s, text_window_tokens, max_visual_tokens or full_capacity_tokens"
+                f"the settings need a KV cache of {capacity} tokens, {model.name} knows only "
+                f"{model.max_positions} positions; shorten vision_window_s, text_window_tokens, "
+                "max_visual_tokens or full_capacity_tokens"
             )
         arena = KVArena(model.layers, model.kv_heads, model.head_dim, capacity, model.dtype, model.device)
         return CachedContext(arena, model.rotate)
@@ -192,7 +195,7 @@ class StreamSession:
         return logits[0]
 
     def _decode(self, context: CachedContext, chunk: int, logits: Tensor) -> list[int]:
-        """Generate until the end of the turn or the token limit; leave the turn closed but its end pending."""
+        """Generate until the end of the turn or the token limit; the turn is left closed, its end pending."""
         model, config = self._model, self.config
         ends = model.eos_token_ids | {self._protocol.end_of_turn}
         penalised = torch.tensor(context.ids, device=model.device)

@@ -1,4 +1,4 @@
-"""Batches of one stage: batch number -> tensors, the same at every run, so that a killed run resumes exactly."""
+"""Batches of one stage: number -> tensors, the same at every run, so that a killed run resumes exactly."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ class StageBatches(Dataset[dict[str, Tensor]]):
         """Batch `index`.
 
         Returns:
-            input_ids int64 [B, L]; positions float32 [3, B, L]; weights float32 [B, L] and tags int64 [B, L] of
-            each token as a target; features float32 [N, hidden]: the world's symbols for the N visual tokens;
-            pixels float32 [N * merge^2, patch values]: their patches. Scenes lack the first four, text the last two.
+            input_ids int64 [B, L]; positions float32 [3, B, L]; weights float32 [B, L] and tags int64 [B, L]
+            of each token as a target; features float32 [N, hidden]: the world's symbols for the N visual
+            tokens; pixels float32 [N * merge^2, patch values]: their patches. Scenes lack the first four,
+            text the last two.
         """
         rng = np.random.default_rng([self._recipe.seed, self._number, index])
         feed = self._choose(rng, index / len(self))

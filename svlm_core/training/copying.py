@@ -44,7 +44,9 @@ def recall(rng: np.random.Generator, first_id: int, vocabulary: int) -> Sample:
     return _text(ids, weights, MEMORY_DIGIT)
 
 
-def drill(rng: np.random.Generator, seed: int, protocol: Protocol, config: StreamConfig, world: WorldConfig) -> Sample:
+def drill(
+    rng: np.random.Generator, seed: int, protocol: Protocol, config: StreamConfig, world: WorldConfig
+) -> Sample:
     """A long stream's sentences as previous text, those without a digit thinned out; digits weigh most."""
     length_s = int(rng.choice([90, 150, 220]))
     keep = float(rng.choice([0.0, 0.3, 1.0]))
@@ -68,4 +70,6 @@ def drill(rng: np.random.Generator, seed: int, protocol: Protocol, config: Strea
 
 
 def _text(ids: list[int], weights: list[float], tag: int) -> Sample:
-    return Sample(ids, weights, [tag if weight else NOT_LEARNED for weight in weights], text_positions(len(ids)))
+    return Sample(
+        ids, weights, [tag if weight else NOT_LEARNED for weight in weights], text_positions(len(ids))
+    )

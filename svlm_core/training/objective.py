@@ -58,7 +58,9 @@ class Objective(nn.Module):
         learned = weights[:, 1:] > 0
         logits = self._model.head(hidden[:, :-1][learned])  # [M, vocabulary]
         targets, weight, tag = input_ids[:, 1:][learned], weights[:, 1:][learned], tags[:, 1:][learned]
-        loss = loss + (functional.cross_entropy(logits, targets, reduction="none") * weight).sum() / weight.sum()
+        loss = (
+            loss + (functional.cross_entropy(logits, targets, reduction="none") * weight).sum() / weight.sum()
+        )
         right = (logits.argmax(-1) == targets).long()
         counts[:, 0].index_add_(0, tag, right)
         counts[:, 1].index_add_(0, tag, torch.ones_like(right))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from svlm_core.config import StreamConfig, read_yaml
 from svlm_core.errors import ConfigError
-from svlm_core.training.samples import Weights
+from svlm_core.world.features import SymbolDictionary
 
 T = TypeVar("T")
 KINDS = ("scene", "repeat", "recall", "drill", "stream")
+_PLAIN: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+_ABOVE_ZERO = {"steps", "learning_rate", "size", "share", "chunk_s", "processes", "save_steps", "log_steps"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,29 @@ class Feed:
     overlap_s: int = 8
     start: float = 0.0
     stop: float = 1.0
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each kind of token counts in the loss.
+
+    Attributes:
+        word: words of a sentence but the last.
+        argument: the last word: direction, side.
+        memory_digit: a digit that only old text tells.
+        new_digit: a digit read from the panel.
+        quiet: the silence mark where nothing is to be said.
+        closing: the silence mark behind a sentence.
+        end_of_turn: the end of the turn.
+    """
+
+    word: float = 1.5
+    argument: float = 2.5
+    memory_digit: float = 4.0
+    new_digit: float = 2.85
+    quiet: float = 1.0
+    closing: float = 0.2
+    end_of_turn: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -130,12 +156,10 @@ def load_recipe(path: Path) -> Recipe:
             feeds = tuple(_build(Feed, feed, f"{where}.feeds") for feed in _take(stage, "feeds", list))
             weights = _build(Weights, stage.get("weights", {}), f"{where}.weights")
             stages.append(_build(Stage, {**stage, "feeds": feeds, "weights": weights}, where))
-            for feed in feeds:
-                if feed.kind not in KINDS:
-                    raise ConfigError(f"{where}.feeds: kind must be one of {', '.join(KINDS)}; got {feed.kind!r}")
-                if not 0 <= feed.overlap_s < feed.chunk_s:
-                    raise ConfigError(f"{where}.feeds: overlap_s ({feed.overlap_s}) must be less than chunk_s ({feed.chunk_s})")
+            _check_feeds(feeds, f"{where}.feeds")
+        _take(data, "stream", dict)
         shape = _build(ModelShape, data.get("model", {}), "model")
+        _check_shape(shape)
         recipe = _build(Recipe, {**data, "stages": tuple(stages), "model": shape}, "recipe")
         _ = recipe.stream_config
     except ConfigError as error:
@@ -143,21 +167,63 @@ def load_recipe(path: Path) -> Recipe:
     return recipe
 
 
+def _check_shape(shape: ModelShape) -> None:
+    for whole, part in (
+        ("hidden_size", "num_attention_heads"),
+        ("num_attention_heads", "num_key_value_heads"),
+        ("vision_hidden_size", "vision_num_heads"),
+    ):
+        if getattr(shape, part) < 1 or getattr(shape, whole) % getattr(shape, part):
+            raise ConfigError(f"model.{whole} must be a multiple of {part}")
+    try:
+        SymbolDictionary(shape.hidden_size)
+    except ValueError as error:
+        raise ConfigError(f"model.hidden_size is too small: {error}") from error
+
+
 def _take(data: Any, name: str, kind: type[T]) -> T:
     value = data.get(name) if isinstance(data, dict) else None
     if not isinstance(value, kind) or not value:
-        raise ConfigError(f"{name} must be a {kind.__name__} that is not empty")
+        raise ConfigError(f"{name} must be a {'list' if kind is list else 'mapping'} that is not empty")
     return value
 
 
 def _build(kind: type[T], data: Any, where: str) -> T:
+    """Make a dataclass of a mapping; an unknown, missing or ill-typed field is named."""
     if not isinstance(data, dict):
         raise ConfigError(f"{where} must be a mapping, got {data!r}")
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     for name in data:
         if name not in known:
             raise ConfigError(f"{where}: unknown field {name!r}; the fields are {', '.join(sorted(known))}")
-    try:
-        return kind(**data)
-    except TypeError as error:
-        raise ConfigError(f"{where}: {error}") from error
+    for name, setting in known.items():
+        if name in data:
+            _check(f"{where}.{name}", data[name], str(setting.type))
+        elif setting.default is MISSING and setting.default_factory is MISSING:
+            raise ConfigError(f"{where}: the field {name!r} is missing")
+    return kind(**data)
+
+
+def _check(name: str, value: Any, kind: str) -> None:
+    """Check a plain value; `kind` is its annotation. No number of a recipe is negative."""
+    if kind not in _PLAIN:
+        return
+    if not isinstance(value, _PLAIN[kind]) or isinstance(value, bool) != (kind == "bool"):
+        hint = " (YAML reads 2e-3 as text: write 2.0e-3)" if kind == "float" else ""
+        raise ConfigError(f"{name} must be a {kind}, got {value!r}{hint}")
+    least_excluded = name.rpartition(".")[2] in _ABOVE_ZERO
+    if isinstance(value, (int, float)) and (value < 0 or (value == 0 and least_excluded)):
+        raise ConfigError(f"{name} must {'be above 0' if least_excluded else 'not be negative'}, got {value}")
+
+
+def _check_feeds(feeds: Sequence[Feed], where: str) -> None:
+    for feed in feeds:
+        if feed.kind not in KINDS:
+            raise ConfigError(f"{where}: kind must be one of {', '.join(KINDS)}; got {feed.kind!r}")
+        if feed.overlap_s >= feed.chunk_s:
+            raise ConfigError(
+                f"{where}: overlap_s ({feed.overlap_s}) must be less than chunk_s ({feed.chunk_s})"
+            )
+    for begin in (0.0, *(feed.stop for feed in feeds)):
+        if begin < 1 and not any(feed.start <= begin < feed.stop for feed in feeds):
+            raise ConfigError(f"{where}: no feed from {begin:g} of the stage on; see start and stop")

@@ -1,4 +1,4 @@
-"""Training samples: token ids with a weight for each token that is learned, rendered by the stream's protocol."""
+"""Training samples: token ids and a weight for each that is learned, rendered by the stream's protocol."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from svlm_core.cache.window import Limits, trim
 from svlm_core.config import StreamConfig
 from svlm_core.stream.positions import PlaceVision, place
 from svlm_core.stream.protocol import Protocol
+from svlm_core.training.recipe import Weights
 from svlm_core.world.features import CELLS
 from svlm_core.world.scene import WorldConfig, WorldSecond, seconds
 
@@ -23,29 +24,6 @@ NOT_LEARNED, WORD, MEMORY_DIGIT, NEW_DIGIT, QUIET = range(5)
 TAGS = {WORD: "words", MEMORY_DIGIT: "memory", NEW_DIGIT: "new", QUIET: "silence"}
 GRID = (1, 2 * CELLS, 2 * CELLS)  # one second of the world in patches: one temporal step
 VISUAL_TOKENS = CELLS * CELLS
-
-
-@dataclass(frozen=True)
-class Weights:
-    """How much each kind of token counts in the loss.
-
-    Attributes:
-        word: words of a sentence but the last.
-        argument: the last word: direction, side.
-        memory_digit: a digit that only old text tells.
-        new_digit: a digit read from the panel.
-        quiet: the silence mark where nothing is to be said.
-        closing: the silence mark behind a sentence.
-        end_of_turn: the end of the turn.
-    """
-
-    word: float = 1.5
-    argument: float = 2.5
-    memory_digit: float = 4.0
-    new_digit: float = 2.85
-    quiet: float = 1.0
-    closing: float = 0.2
-    end_of_turn: float = 0.1
 
 
 @dataclass
@@ -127,7 +105,9 @@ class StreamSampler:
         sink: int,
         window: int,
     ) -> Sample:
-        heard = [s for s in past if s.sentence and (s.kind in ("new", "back") or rng.random() >= self._forget)]
+        heard = [
+            s for s in past if s.sentence and (s.kind in ("new", "back") or rng.random() >= self._forget)
+        ]
         previous = [i for second in heard for i in self._sentence(second.sentence or "")]
         start, stop = trim(len(previous), Limits(self._chunk_s, sink, window))
         segments = self._protocol.head(self._config, previous[:start] + previous[stop:])
@@ -161,7 +141,9 @@ class StreamSampler:
             return [0.0] * 2, [NOT_LEARNED] * 2  # the mark said in its place is not what should be learned
         if not words:
             return [weigh.quiet, weigh.end_of_turn], [QUIET, NOT_LEARNED]
-        last = {"back": weigh.memory_digit, "new": weigh.new_digit, "stops": weigh.word}.get(second.kind, weigh.argument)
+        last = {"back": weigh.memory_digit, "new": weigh.new_digit, "stops": weigh.word}.get(
+            second.kind, weigh.argument
+        )
         tag = {"back": MEMORY_DIGIT, "new": NEW_DIGIT}.get(second.kind, WORD)
         body = [weigh.word] * (len(words) - 1)
         return [*body, last, weigh.closing, weigh.end_of_turn], [

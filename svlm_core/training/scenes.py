@@ -32,7 +32,9 @@ def random_second(rng: np.random.Generator, index: int) -> WorldSecond:
         disc = _random_disc(rng, COLOURS[colour])
         apart = 2 * RADIUS_PX + 2
         inside = all(0 < c < SIZE_PX for c in disc.first + disc.second) or disc.motion not in _WITHIN
-        if inside and all(max(abs(disc.first[0] - o.first[0]), abs(disc.first[1] - o.first[1])) >= apart for o in discs):
+        if inside and all(
+            max(abs(disc.first[0] - o.first[0]), abs(disc.first[1] - o.first[1])) >= apart for o in discs
+        ):
             discs.append(disc)
     return WorldSecond(index, tuple(discs), panel, "silence", None, None)
 

@@ -1,7 +1,7 @@
-"""Runs a recipe: stage by stage on transformers' Trainer, resumable at any moment, and exports the checkpoint.
+"""Runs a recipe stage by stage on transformers' Trainer, resumable at any moment, and exports the checkpoint.
 
-Layout of the output folder: `NN-name/checkpoint-N` to resume a stage from, `NN-name/model.safetensors` when the
-stage is finished, `checkpoint/` at the end: weights, configuration, tokenizer and stream defaults.
+Layout of the output folder: `NN-name/checkpoint-N` to resume a stage from, `NN-name/model.safetensors` when
+the stage is finished, `checkpoint/` at the end: weights, configuration, tokenizer and stream defaults.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from svlm_core.model.qwen_vl import QwenVL
 from svlm_core.model.vision import Patchifier
@@ -39,8 +38,8 @@ _WEIGHT_DECAY = 0.03
 def train(recipe: Recipe, out: Path) -> Path:
     """Run all stages that are not finished in `out` and export the checkpoint.
 
-    Runs in every data-parallel process alike. Killed at any moment and started again, it goes on from the last
-    saved step with the same samples, optimiser and random state.
+    Runs in every data-parallel process alike. Killed at any moment and started again, it goes on from the
+    last saved step with the same samples, optimiser and random state.
 
     Returns:
         The exported checkpoint's folder.
@@ -96,6 +95,7 @@ def _train_stage(recipe: Recipe, number: int, model: QwenVL, folder: Path) -> No
         dataloader_pin_memory=torch.cuda.is_available(),
         remove_unused_columns=False,
         report_to=[],
+        disable_tqdm=False,
     )
     trainer = StageTrainer(
         model=objective,
@@ -104,13 +104,29 @@ def _train_stage(recipe: Recipe, number: int, model: QwenVL, folder: Path) -> No
         data_collator=_only_item,
         optimizers=(_optimizer(objective, stage), None),
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder, recipe.processes))
     if _is_main():
-        save_model(model.hf, str(folder / _WEIGHTS))
+        partial = folder / f"{_WEIGHTS}.partial"
+        save_model(model.hf, str(partial))
+        partial.replace(folder / _WEIGHTS)  # at once: this name says that the stage is finished
+
+
+def last_checkpoint(folder: Path, processes: int) -> str | None:
+    """The newest checkpoint of a stage that is whole: a kill while one is saved leaves a part of it."""
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
+        try:
+            json.loads(
+                (path / "trainer_state.json").read_text()
+            )  # the last file that the first process writes
+        except (OSError, ValueError):
+            continue
+        if len(list(path.glob("rng_state*.pth"))) == processes:  # and the last one of every other
+            return str(path)
+    return None
 
 
 class StageTrainer(Trainer):
-    """Trainer that keeps the batches' order, reports accuracy by kind of token, and saves tied weights as safetensors."""
+    """Trainer that keeps the batches' order, reports accuracy by kind of token, and saves tied weights."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As Trainer."""
@@ -126,7 +142,9 @@ class StageTrainer(Trainer):
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add the accuracies since the last line."""
         right, all_ = self._counts.unbind(1)
-        logs.update({name: round(float(right[tag] / all_[tag]), 4) for tag, name in TAGS.items() if all_[tag]})
+        logs.update(
+            {name: round(float(right[tag] / all_[tag]), 4) for tag, name in TAGS.items() if all_[tag]}
+        )
         self._counts.zero_()
         super().log(logs, *args, **kwargs)
 
@@ -139,7 +157,8 @@ class StageTrainer(Trainer):
         save_model(self.accelerator.unwrap_model(self.model), str(folder / _WEIGHTS))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load_model(model or self.model, str(Path(resume_from_checkpoint) / _WEIGHTS))
+        target: Any = model or self.model
+        load_model(target, str(Path(resume_from_checkpoint) / _WEIGHTS))
 
 
 def _optimizer(objective: Objective, stage: Stage) -> torch.optim.Optimizer:
@@ -150,11 +169,15 @@ def _optimizer(objective: Objective, stage: Stage) -> torch.optim.Optimizer:
             parameters = [
                 parameter
                 for name, parameter in objective.named_parameters()
-                if parameter.requires_grad and (parameter.ndim > 1) == decays and (".visual." in name) == vision
+                if parameter.requires_grad
+                and (parameter.ndim > 1) == decays
+                and (".visual." in name) == vision
             ]
             rate = stage.learning_rate * (stage.vision_rate if vision else 1.0)
             if parameters:
-                groups.append({"params": parameters, "lr": rate, "weight_decay": _WEIGHT_DECAY if decays else 0.0})
+                groups.append(
+                    {"params": parameters, "lr": rate, "weight_decay": _WEIGHT_DECAY if decays else 0.0}
+                )
     return torch.optim.AdamW(groups, betas=(0.9, 0.95))
 
 

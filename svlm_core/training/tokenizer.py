@@ -1,4 +1,4 @@
-"""The tiny model's tokenizer: byte-level BPE of the Qwen kind, in which every word of the world is one token."""
+"""The tiny model's tokenizer: byte-level BPE of the Qwen kind; every word of the world is one token."""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ def write_clip(seed: int, length_s: int, out: Path, progress: Callable[[int], ob
         ConfigError: a number is out of range, or a file cannot be written.
     """
     if seed < 0 or length_s < 1:
-        raise ConfigError(f"--seed must not be negative and --seconds must be at least 1; got {seed} and {length_s}")
+        raise ConfigError(
+            f"--seed must not be negative and --seconds must be at least 1; got {seed} and {length_s}"
+        )
     truth_path = out.with_suffix(".jsonl")
     renderer = Renderer(seed)
     try:
@@ -41,7 +43,12 @@ def write_clip(seed: int, length_s: int, out: Path, progress: Callable[[int], ob
             stream.width = stream.height = SIZE_PX
             stream.pix_fmt = "yuv444p"  # half-size colour would smear discs of 20 pixels
             for second in itertools.islice(seconds(seed, None), length_s):
-                line = {"second": second.index, "sentence": second.sentence, "kind": second.sense, "verb": second.kind}
+                line = {
+                    "second": second.index,
+                    "sentence": second.sentence,
+                    "kind": second.sense,
+                    "verb": second.kind,
+                }
                 truth.write(json.dumps({**line, "age_s": second.age_s}) + "\n")
                 for rgb in renderer.frames(second):
                     container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))

@@ -1,4 +1,4 @@
-"""What an ideal vision tower would say about the world: a fixed random dictionary of symbols, summed per cell.
+"""What an ideal vision tower would say about the world: a fixed dictionary of symbols, summed per cell.
 
 Training uses it twice: the vision tower learns to produce these vectors from pixels, and the language model
 learns to speak from them before the two are joined. Streaming never sees them.
@@ -16,9 +16,10 @@ _EDGES = np.arange(CELLS + 1) * (SIZE_PX / CELLS)
 
 
 class SymbolDictionary:
-    """Orthogonal vectors of `dim` numbers for colours, motions, their pairs, cells, panel digits, and a lit panel.
+    """Orthogonal vectors of `dim` numbers for colours, motions, their pairs, cells, digits, and a lit panel.
 
-    The lit panel has a vector of its own beside the digit's: it is what first makes a language model look there.
+    A lit panel and its digit are said by all cells, since the digit belongs to whatever disc comes in, and a
+    language model finds it at once beside that disc; said by the panel's own cell alone it is not looked up.
     """
 
     def __init__(self, dim: int, seed: int = 7) -> None:
@@ -28,7 +29,7 @@ class SymbolDictionary:
             raise ValueError(f"{sum(sizes)} symbols do not fit {dim} dimensions")
         parts = np.split(basis[: sum(sizes)].astype(np.float32), np.cumsum(sizes)[:-1])
         self.colour, self.motion, self.cell = 0.8 * parts[0], 0.8 * parts[1], 0.5 * parts[3]
-        self.digit, self.lit = parts[4], 0.8 * parts[5][0]
+        self.digit, self.lit = 0.8 * parts[4], 0.6 * parts[5][0]
         self.pair = 0.6 * parts[2].reshape(len(COLOURS), len(MOTIONS), dim)
 
     def features(self, second: WorldSecond) -> np.ndarray:
@@ -39,7 +40,7 @@ class SymbolDictionary:
             symbol = self.colour[colour] + self.motion[motion] + self.pair[colour, motion]
             tokens += _coverage(disc)[:, None] * symbol
         if second.panel is not None:
-            tokens[0] += self.lit + self.digit[DIGITS.index(second.panel)]
+            tokens += self.lit + self.digit[DIGITS.index(second.panel)]
         return tokens
 
 
@@ -47,7 +48,11 @@ def _coverage(disc: Disc) -> np.ndarray:
     """Share of the disc's visible box that lies in each cell, both frames together, float32 [CELLS**2]."""
     share = np.zeros((CELLS, CELLS), np.float32)
     for x, y in (disc.first, disc.second):
-        across = np.clip(np.minimum(x + RADIUS_PX, _EDGES[1:]) - np.maximum(x - RADIUS_PX, _EDGES[:-1]), 0, None)
-        down = np.clip(np.minimum(y + RADIUS_PX, _EDGES[1:]) - np.maximum(y - RADIUS_PX, _EDGES[:-1]), 0, None)
+        across = np.clip(
+            np.minimum(x + RADIUS_PX, _EDGES[1:]) - np.maximum(x - RADIUS_PX, _EDGES[:-1]), 0, None
+        )
+        down = np.clip(
+            np.minimum(y + RADIUS_PX, _EDGES[1:]) - np.maximum(y - RADIUS_PX, _EDGES[:-1]), 0, None
+        )
         share += np.outer(down, across).astype(np.float32)
     return (share / max(1e-6, float(share.sum()))).reshape(-1)

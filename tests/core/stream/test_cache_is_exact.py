@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import load_model
 from svlm_core.stream.positions import place
 from svlm_core.stream.session import StreamSession
+
+log = logging.getLogger(__name__)  # --log-cli-level=INFO shows the figures of docs/benchmarks.md
 
 BOUND = 1e-3  # float32
 LONG = 320  # chunks
@@ -73,16 +76,20 @@ class Stream:
         assert context.ids == [token.id for token in self.oracle.tokens()]
         places = torch.tensor(self.oracle.positions()).T[:, : context.cached_tokens]
         torch.testing.assert_close(context.positions, places, rtol=0, atol=1e-3)
-        assert sorted(context.slots) == list(range(context.cached_tokens)), "slots are not filled without holes"
+        assert sorted(context.slots) == list(range(context.cached_tokens)), (
+            "slots are not filled without holes"
+        )
 
     def _choose(self, logits: torch.Tensor, context: torch.Tensor) -> int:
         self.logits.append(logits.clone())
         return self.script.pop(0)
 
     def _words(self) -> list[int]:
-        """0 to max_new_tokens random words; then, if there is room, perhaps a silence mark and the end of turn."""
+        """0 to max_new_tokens random words; then, with room, perhaps a silence mark and the end of turn."""
         protocol = self.oracle.protocol
-        words = [int(i) for i in self.rng.integers(97, 123, self.rng.integers(0, self.config.max_new_tokens + 1))]
+        words = [
+            int(i) for i in self.rng.integers(97, 123, self.rng.integers(0, self.config.max_new_tokens + 1))
+        ]
         words += protocol.silence if self.rng.random() < 0.7 else []
         return [*words, protocol.end_of_turn][: self.config.max_new_tokens + len(protocol.silence) + 1]
 
@@ -126,11 +133,15 @@ def test_long_streams_equal_the_oracle(model: StreamModel, changes: dict[str, An
         if stream.config.window_chunks > 1:  # else no recent chunk is left to stay where it is
             assert stream.rebased > LONG // 2, "the stream was too short to be re-based"
         assert stream.moved or stream.config.text_window_tokens == 0
+    log.info("%d chunks, %s: max |d logit| %.1e", LONG, changes, worst)
     assert worst <= BOUND
 
 
 @settings(
-    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     policy=st.sampled_from(["streaming", "full", "window", "last-frames"]),
@@ -170,6 +181,15 @@ def test_any_settings_equal_the_oracle(
         stream.check_context()
 
 
+def test_qwen2_vl_equals_the_oracle(tmp_path: Path) -> None:
+    family = load_model(str(write_random_qwen(tmp_path / "qwen2_vl", "qwen2_vl", initializer_range=0.2)))
+    stream = Stream(family, config())
+    for _ in range(30):
+        assert stream.step() <= BOUND
+    stream.check_context()
+    assert stream.rebased
+
+
 @torch.no_grad()
 def test_equals_one_plain_forward_until_something_is_evicted(model: StreamModel) -> None:
     stream = Stream(model, config(vision_window_s=12.0))
@@ -179,6 +199,7 @@ def test_equals_one_plain_forward_until_something_is_evicted(model: StreamModel)
         cached = stream.session.context.cached_tokens
         recorded.append((cached, stream.logits[-1]))
     assert not stream.oracle.evicted
+    worst = 0.0
     context = stream.session.context
     ids = torch.tensor(context.ids)
     embeds = model.embed(ids)
@@ -187,17 +208,24 @@ def test_equals_one_plain_forward_until_something_is_evicted(model: StreamModel)
     positions, _ = place(context.segments, 0.0, lambda grid, base: model.vision_positions(grid, base, 1.0))
     everything = model.head(model.hidden(embeds[None], positions[:, None]))[0]  # [L, vocabulary]
     for cached, logits in recorded:
-        torch.testing.assert_close(logits, everything[cached - 1], rtol=0, atol=BOUND)
+        worst = max(worst, float((logits - everything[cached - 1]).abs().max()))
+    log.info("against one plain forward: max |d logit| %.1e", worst)
+    assert worst <= BOUND
 
 
 def test_bfloat16_errors_do_not_grow_with_age(checkpoint: Path) -> None:
     stream = Stream(load_model(str(checkpoint), dtype="bfloat16"), config())
     errors = [stream.step() for _ in range(LONG)]
     early, late = np.mean(errors[20:60]), np.mean(errors[-40:])
-    assert late <= early * 1.15, f"mean error {early:.3f} around chunk 30, {late:.3f} around chunk {LONG - 20}"
+    log.info("bfloat16: mean error %.4f around chunk 40, %.4f around chunk %d", early, late, LONG - 20)
+    assert late <= early * 1.15, (
+        f"mean error {early:.3f} around chunk 30, {late:.3f} around chunk {LONG - 20}"
+    )
 
 
-def test_control_an_eviction_without_rotation_is_seen(model: StreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_an_eviction_without_rotation_is_seen(
+    model: StreamModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def move_only(self: CachedContext) -> None:
         head = self._head_tokens()
         places = (torch.arange(head) + self.origin).expand(3, -1)
@@ -205,10 +233,16 @@ def test_control_an_eviction_without_rotation_is_seen(model: StreamModel, monkey
 
     monkeypatch.setattr(CachedContext, "_rotate_head", move_only)
     stream = Stream(model, config())
-    assert max(stream.step() for _ in range(12)) > 10 * BOUND
+    worst = max(stream.step() for _ in range(12))
+    log.info("eviction without rotation: max |d logit| %.1e", worst)
+    assert worst > 10 * BOUND
 
 
-@pytest.mark.parametrize("changed", [{"vision_window_s": 5.0}, {"text_window_tokens": 21}, {"text_sink_tokens": 7}])
+@pytest.mark.parametrize(
+    "changed", [{"vision_window_s": 5.0}, {"text_window_tokens": 21}, {"text_sink_tokens": 7}]
+)
 def test_control_a_window_off_by_one_is_seen(model: StreamModel, changed: dict[str, Any]) -> None:
     stream = Stream(model, config(**changed), oracle=config())
-    assert max(stream.step() for _ in range(16)) > 10 * BOUND
+    worst = max(stream.step() for _ in range(16))
+    log.info("%s in place of the oracle's: max |d logit| %.1e", changed, worst)
+    assert worst > 10 * BOUND

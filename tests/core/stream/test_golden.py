@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import golden
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from svlm_core.config import StreamConfig
 from svlm_core.frames import Chunk, Frame
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.session import StreamSession
+
+log = logging.getLogger(__name__)  # --log-cli-level=INFO shows the figures of docs/benchmarks.md
 
 LOGITS_BOUND = 2e-4  # float32
 RUNS = {"T1": (16.0, 512, 512), "T3": (4.0, 16, 16)}
@@ -50,19 +54,25 @@ def test_reproduces_the_reference(run: str, golden_model: StreamModel) -> None:
     )
     forced = Forced(trace)
     session = StreamSession(golden_model, config, forced)
+    worst = 0.0
     for index, expected in enumerate(trace.chunks):
         result = session.step(chunk_of(index))
         np.testing.assert_array_equal(forced.contexts[0].numpy(), expected.ids, f"ids of chunk {index}")
         assert result.prefill_tokens == expected.prefill_len
         assert result.cache_tokens == expected.kv_len
-        np.testing.assert_array_equal(session.context.positions.numpy(), expected.pos, f"positions of chunk {index}")
+        np.testing.assert_array_equal(
+            session.context.positions.numpy(), expected.pos, f"positions of chunk {index}"
+        )
         logits = torch.stack(forced.logits)  # [5, vocabulary]
         top = logits.gather(1, torch.from_numpy(expected.top_i)).numpy()
+        worst = max(worst, float(np.abs(top - expected.top_v).max()))
         np.testing.assert_allclose(top, expected.top_v, rtol=0, atol=LOGITS_BOUND)
         np.testing.assert_allclose(logits.logsumexp(1).numpy(), expected.lse, rtol=0, atol=LOGITS_BOUND)
         raw = logits[:, :: golden.LOGITS_STEP].numpy()
+        worst = max(worst, float(np.abs(raw - expected.raw).max()))
         np.testing.assert_allclose(raw, expected.raw, rtol=0, atol=LOGITS_BOUND)
         forced.logits.clear()
         forced.contexts.clear()
+    log.info("%s: ids and positions equal in %d chunks, max |d logit| %.1e", run, len(trace.chunks), worst)
     kept = trace.chunks[-1].kept_kv + trace.chunks[-1].prefill_len + 4
     assert session.cache_tokens == kept
