@@ -10,13 +10,20 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 
+from svlm_core.errors import SourceError, SvlmError
 from svlm_core.frames import NS_PER_S
-from svlm_ros.encoded import ConversionError, decode_picture, encode_jpeg
+from svlm_core.sources.image_bytes import decode_image, header_size
 
 DEPTH_RANGE_M = 10.0  # depth pictures: white at 0 m, black from here on and where nothing was measured
 _MM_PER_M = 1000.0
 
+_COMPRESSED = "compressed image"
+
 Decoder = Callable[[Image], np.ndarray]
+
+
+class ConversionError(SvlmError):
+    """A ROS image message cannot be turned into an RGB picture."""
 
 
 def rgb_from_image(msg: Image) -> np.ndarray:
@@ -46,7 +53,13 @@ def rgb_from_compressed(msg: CompressedImage) -> np.ndarray:
     Raises:
         ConversionError: neither JPEG nor PNG, cut short, too large, or damaged.
     """
-    return decode_picture(bytes(msg.data))
+    data = bytes(msg.data)
+    try:
+        if header_size(data, _COMPRESSED) is None:
+            raise ConversionError(f"{_COMPRESSED}: neither JPEG nor PNG, it begins with {data[:4]!r}")
+        return decode_image(data, _COMPRESSED, upright=False)
+    except SourceError as error:
+        raise ConversionError(str(error)) from error
 
 
 def image_from_rgb(rgb: np.ndarray, stamp_ns: int, frame_id: str) -> Image:
@@ -60,7 +73,9 @@ def image_from_rgb(rgb: np.ndarray, stamp_ns: int, frame_id: str) -> Image:
 
 def compressed_from_rgb(rgb: np.ndarray, stamp_ns: int, frame_id: str, quality: int) -> CompressedImage:
     """A JPEG message of a uint8 [H, W, 3] picture; `format` reads as image_transport writes it."""
-    msg = CompressedImage(format="rgb8; jpeg compressed bgr8", data=_octets(encode_jpeg(rgb, quality)))
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    msg = CompressedImage(format="rgb8; jpeg compressed bgr8", data=_octets(jpeg))
     msg.header.stamp = stamp_from_ns(stamp_ns)
     msg.header.frame_id = frame_id
     return msg

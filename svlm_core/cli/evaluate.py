@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     if options.seconds < 1:
         raise ConfigError(f"--seconds must be at least 1, got {options.seconds}")
     if options.json:
-        _write(options.json, "")  # a name that cannot be written is reported before the hours, not after
+        _write(options.json, "a", "")  # a name that cannot be written is reported before the hours
     model, config = load(options)
     from svlm_core.evaluation.world import evaluate_world
 
@@ -50,12 +50,13 @@ def run(options: argparse.Namespace) -> int:
     text = json.dumps(figures, indent=2)
     print(text)
     if options.json:
-        _write(options.json, text + "\n")
+        _write(options.json, "w", text + "\n")
     return 0
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, mode: str, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
         raise ConfigError(f"--json {path}: cannot be written ({error.strerror})") from error

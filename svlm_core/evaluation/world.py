@@ -71,12 +71,10 @@ def evaluate_world(
         if not judged:
             raise
     done = len(judged)
-    tenth = max(1, done // 10)
     chunk_ms = chunk_ms[:done]
-    second_tenth, last_tenth = np.median(chunk_ms[tenth : 2 * tenth]), np.median(chunk_ms[-tenth:])
     return {
         **score(judged),
-        "latency_ratio": round(float(last_tenth / second_tenth), 4) if done > 1 else None,
+        "latency_ratio": _latency_ratio(chunk_ms),
         "rss_growth_mb": round((resident_bytes() - warm_bytes) / 1e6, 2) if warm_bytes else None,
         "chunk_ms_p50": round(float(np.median(chunk_ms)), 3),
         "chunk_ms_p99": round(float(np.percentile(chunk_ms, 99)), 3),
@@ -90,6 +88,14 @@ def evaluate_world(
         "text_sink_tokens": config.text_sink_tokens,
         "text_window_tokens": config.text_window_tokens,
     }
+
+
+def _latency_ratio(chunk_ms: np.ndarray) -> float | None:
+    """Median of the last tenth over that of the second tenth; None below ten chunks, which have no tenths."""
+    tenth = len(chunk_ms) // 10
+    if not tenth:
+        return None
+    return round(float(np.median(chunk_ms[-tenth:]) / np.median(chunk_ms[tenth : 2 * tenth])), 4)
 
 
 def resident_bytes() -> int:

@@ -188,8 +188,12 @@ class StreamSession:
         )  # [3, L]
         ids = torch.tensor([i for segment in pending for i in segment.ids], device=model.device)
         embeds = model.embed(ids)  # [L, hidden]
-        if features is not None:
-            embeds[ids == model.video_token_id] = features
+        offset = 0
+        for segment in pending:  # by place, not by id: a model may say the video pad, too
+            if segment.vision is not None and features is not None:
+                start = offset + segment.vision.start
+                embeds[start : start + segment.vision.tokens] = features
+            offset += len(segment.ids)
         logits = model.forward(embeds[None], positions[:, None].to(model.device), context.arena)
         context.extend(positions, next_position)
         return logits[0]

@@ -36,6 +36,8 @@ def write_clip(seed: int, length_s: int, out: Path, progress: Callable[[int], ob
             f"--seed must not be negative and --seconds must be at least 1; got {seed} and {length_s}"
         )
     truth_path = out.with_suffix(".jsonl")
+    if truth_path == out:
+        raise ConfigError(f"{out}: this is where the truth goes; name the video, for example {out.stem}.mp4")
     renderer = Renderer(seed)
     try:
         with truth_path.open("w", encoding="utf-8") as truth, av.open(str(out), "w") as container:
@@ -54,6 +56,8 @@ def write_clip(seed: int, length_s: int, out: Path, progress: Callable[[int], ob
                     container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
                 progress(1)
             container.mux(stream.encode())
-    except (OSError, av.FFmpegError, ValueError) as error:
+    except (OSError, av.FFmpegError) as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
+    except ValueError as error:  # PyAV knows no format by that suffix
         raise ConfigError(f"{out}: cannot be written ({error})") from error
     return truth_path

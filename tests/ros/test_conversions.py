@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage, Image
 
+from svlm_core.sources.image_bytes import MAX_PIXELS
 from svlm_ros.conversions import (
     ENCODINGS,
+    ConversionError,
     compressed_from_rgb,
     image_from_rgb,
     ns_from_stamp,
@@ -22,7 +24,6 @@ from svlm_ros.conversions import (
     rgb_from_image,
     stamp_from_ns,
 )
-from svlm_ros.encoded import MAX_PIXELS, ConversionError
 
 CHANNELS = {"rgb8": "rgb", "bgr8": "bgr", "rgba8": "rgba", "bgra8": "bgra"}
 
@@ -195,7 +196,7 @@ def test_the_end_mark_of_a_thumbnail_does_not_pass_for_the_pictures_own() -> Non
     thumbnail = encoded(smooth(8, 8), ".jpg")
     exif = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
     assert rgb_from_compressed(compressed(whole[:2] + exif + whole[2:])).shape == (32, 32, 3)
-    with pytest.raises(ConversionError, match="cut short"):
+    with pytest.raises(ConversionError, match="cut off"):
         rgb_from_compressed(compressed(whole[:2] + exif + whole[2:-2]))
 
 
