@@ -26,7 +26,7 @@ def small_config(**changes: Any) -> StreamConfig:
         system_prompt="sys",
         prompt="say",
         previous_text="once",
-        max_new_tokens=4,
+        max_new_tokens=8,
         temperature=0.0,
         full_capacity_tokens=512,
     )

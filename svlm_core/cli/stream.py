@@ -50,11 +50,13 @@ def run(options: argparse.Namespace) -> int:
 
         session = StreamSession(model, config)
         stream = StreamRun(source, session)
-        sinks: list[Sink] = [] if options.quiet else [Terminal(sys.stdout)]
+        sinks: list[Sink] = []
         if options.jsonl:
             sinks.append(open_things.enter_context(JsonLines(options.jsonl)))
         if options.vtt:
             sinks.append(open_things.enter_context(WebVtt(options.vtt)))
+        if not options.quiet:
+            sinks.append(Terminal(sys.stdout))  # last: what is seen there is in the files
         video = open_things.enter_context(AnnotatedVideo(options.mp4, config.fps)) if options.mp4 else None
         try:
             for chunk, events in stream:

@@ -210,7 +210,7 @@ def _check(name: str, value: Any, kind: str) -> None:
         return
     if not isinstance(value, _PLAIN[kind]) or isinstance(value, bool) != (kind == "bool"):
         hint = " (YAML reads 2e-3 as text: write 2.0e-3)" if kind == "float" else ""
-        raise ConfigError(f"{name} must be a {kind}, got {value!r}{hint}")
+        raise ConfigError(f"{name} must be of type {kind}, got {value!r}{hint}")
     least_excluded = name.rpartition(".")[2] in _ABOVE_ZERO
     if isinstance(value, (int, float)) and (value < 0 or (value == 0 and least_excluded)):
         raise ConfigError(f"{name} must {'be above 0' if least_excluded else 'not be negative'}, got {value}")

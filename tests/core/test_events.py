@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from properties import invariant
 from jsonschema import Draft202012Validator
+from properties import invariant
 
 from svlm_core.errors import ConfigError
 from svlm_core.events import KIND_COMMENTARY, KIND_GAP, CommentaryEvent

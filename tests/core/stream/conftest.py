@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from random_qwen import write_random_qwen
 
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import load_model
 
 
 @pytest.fixture(scope="session")
-def small_model(random_checkpoints: dict[str, Path]) -> StreamModel:
-    """A very small random Qwen2.5-VL, in float32."""
-    return load_model(str(random_checkpoints["qwen2_5_vl"]))
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> StreamModel:
+    """A very small random Qwen2.5-VL in float32; large weights, so that what it sees decides what it says."""
+    folder = write_random_qwen(tmp_path_factory.mktemp("small") / "model", initializer_range=0.2)
+    return load_model(str(folder))

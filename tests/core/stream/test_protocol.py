@@ -16,6 +16,7 @@ from svlm_core.errors import ModelError
 from svlm_core.stream.protocol import SILENCE, Protocol
 
 TOKENIZER = byte_tokenizer()
+VOCABULARY = TOKENIZER.get_vocab()
 GRID, TOKENS = (1, 4, 6), 6
 CONFIG = StreamConfig(prompt="Commentate on this match", previous_text="A NBA game")
 START, END = "<|im_start|>", "<|im_end|>"
@@ -101,8 +102,7 @@ def test_a_user_turn_knows_where_its_visual_tokens_are(
 ) -> None:
     segment = Protocol(TOKENIZER, time_text=timed).user(chunk, 1.0, (1, 2, 2 * tokens), tokens, query)
     assert segment.vision is not None and segment.chunk == chunk
-    pad = TOKENIZER.convert_tokens_to_ids(VIDEO)
-    at = [i for i, token in enumerate(segment.ids) if token == pad]
+    at = [i for i, token in enumerate(segment.ids) if token == VOCABULARY[VIDEO]]
     assert at == list(range(segment.vision.start, segment.vision.start + segment.vision.tokens))
 
 
@@ -128,8 +128,8 @@ def test_no_text_from_outside_can_open_or_close_a_turn() -> None:
         ids = [i for segment in segments for i in segment.ids]
         turns = 3 + protocol.query_in_head  # system, previous text, perhaps the query, user
         assert ids.count(protocol.end_of_turn) == turns
-        assert ids.count(TOKENIZER.convert_tokens_to_ids(START)) == turns
-        assert ids.count(TOKENIZER.convert_tokens_to_ids(VIDEO)) == TOKENS
+        assert ids.count(VOCABULARY[START]) == turns
+        assert ids.count(VOCABULARY[VIDEO]) == TOKENS
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,8 @@ def test_samples_what_transformers_would(
             TopPLogitsWarper(top_p),
         ]
     )
-    probabilities = processors(context[None], logits[None].clone()).softmax(-1)
+    ids: Any = context[None]  # typed as a LongTensor, which nothing is
+    probabilities = processors(ids, logits[None].clone()).softmax(-1)
     generator = torch.Generator().manual_seed(seed)
     expected = [int(torch.multinomial(probabilities, 1, generator=generator)) for _ in range(10)]
     ours = sampler(

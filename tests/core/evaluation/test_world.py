@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from svlm_core.cli.main import main
+from svlm_core.config import StreamConfig
+from svlm_core.evaluation.world import evaluate_world
+from svlm_core.model.adapter import StreamModel
+from svlm_core.model.load import load_model
+from svlm_core.world.scene import seconds
+
+SEED, LENGTH_S = 1_000_007, 15
+SETTINGS: dict[str, Any] = {
+    "min_visual_tokens": 9,
+    "max_visual_tokens": 9,
+    "max_new_tokens": 2,
+    "vision_window_s": 4.0,
+    "text_sink_tokens": 8,
+    "text_window_tokens": 16,
+    "temperature": 0.0,
+}
+FIGURES = {
+    *("event_accuracy", "n_events", "silence_precision", "silence_recall", "accuracy_by_kind"),
+    *("accuracy_by_quarter", "memory_by_age", "latency_ratio", "rss_growth_mb", "chunk_ms_p50"),
+    *("chunk_ms_p99", "stage_ms_p50", "cache_tokens_max", "capacity_tokens", "seconds", "seed", "policy"),
+    *("vision_window_s", "text_sink_tokens", "text_window_tokens"),
+}
+
+
+class Bar:
+    """A progress bar that the user interrupts after some seconds."""
+
+    def __init__(self, patience: int) -> None:
+        self.left = patience
+
+    def update(self, n: int = 1) -> None:
+        self.left -= n
+        if self.left <= 0:
+            raise KeyboardInterrupt
+
+    def set_postfix(self, **figures: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def model(random_checkpoints: dict[str, Path]) -> StreamModel:
+    return load_model(str(random_checkpoints["qwen2_5_vl"]))
+
+
+@pytest.fixture
+def config() -> StreamConfig:
+    return StreamConfig().replace(SETTINGS, "test")
+
+
+def test_the_command_prints_every_figure_and_writes_it(
+    random_checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [[f"--{name.replace('_', '-')}", str(value)] for name, value in SETTINGS.items()]
+    where = ["--model", str(random_checkpoints["qwen2_5_vl"]), "--json", str(tmp_path / "out.json")]
+    what = ["eval", "world", "--seed", str(SEED), "--seconds", str(LENGTH_S)]
+    assert main([*what, *where, *itertools.chain.from_iterable(options)]) == 0
+    printed = capsys.readouterr().out
+    assert (tmp_path / "out.json").read_text() == printed
+    figures = json.loads(printed)
+    assert set(figures) == FIGURES
+    assert (figures["seconds"], figures["seed"], figures["policy"]) == (LENGTH_S, SEED, "streaming")
+    assert figures["n_events"] == sum(
+        second.sentence is not None for second in itertools.islice(seconds(SEED), LENGTH_S)
+    )
+    assert 0 < figures["chunk_ms_p50"] <= figures["chunk_ms_p99"]
+    assert set(figures["stage_ms_p50"]) == {"preprocess", "vision", "cache", "prefill", "decode"}
+    assert 0 < figures["cache_tokens_max"] <= figures["capacity_tokens"]
+    assert figures["latency_ratio"] > 0
+    assert abs(figures["rss_growth_mb"]) < 500
+
+
+def test_an_interrupt_keeps_what_was_measured(model: StreamModel, config: StreamConfig) -> None:
+    figures = evaluate_world(model, config, SEED, 1000, Bar(patience=6))
+    assert set(figures) == FIGURES
+    assert figures["seconds"] == 6
+    assert figures["n_events"] == sum(s.sentence is not None for s in itertools.islice(seconds(SEED), 6))
+    assert figures["chunk_ms_p50"] > 0, "seconds that were not run do not count"
+    assert figures["latency_ratio"] is None, "six seconds have no tenths"
+    assert figures["rss_growth_mb"] is None, "the warm-up was not over"
+
+
+def test_an_unwritable_file_is_reported_before_the_hours_not_after(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = tmp_path / "nowhere" / "out.json"
+    assert main(["eval", "world", "--model", "no/such", "--json", str(nowhere)]) == 1
+    assert (
+        capsys.readouterr().err == f"svlm: --json {nowhere}: cannot be written (No such file or directory)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seed", "999999"], "--seed 999999: seeds below 1000000 are for training only"),
+        (["--seconds", "0"], "--seconds must be at least 1, got 0"),
+        (["--threads", "-1"], "--threads must not be negative, got -1"),
+    ],
+)
+def test_a_wrong_option_is_one_line(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", "world", *options]) == 1
+    assert capsys.readouterr().err == f"svlm: {message}\n"
