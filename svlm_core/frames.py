@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -67,6 +68,9 @@ class Chunk:
     def rgb(self) -> np.ndarray:
         """The pictures as one uint8 array [T, H, W, 3]."""
         return np.stack([frame.rgb for frame in self.frames])
+
+
+AnyChunk = TypeVar("AnyChunk", bound=Chunk)
 
 
 class FrameLedger:
@@ -178,7 +182,7 @@ class Chunker:
         return [chunk]
 
 
-class LatestMailbox:
+class LatestMailbox(Generic[AnyChunk]):
     """Holds at most one chunk between a camera thread and the model's thread: the newest wins.
 
     The chunk that is replaced is counted in the ledger as DROPPED_STALE, so speech never queues sight.
@@ -187,10 +191,10 @@ class LatestMailbox:
     def __init__(self, ledger: FrameLedger) -> None:
         self._ledger = ledger
         self._changed = threading.Condition()
-        self._chunk: Chunk | None = None
+        self._chunk: AnyChunk | None = None
         self._closed = False
 
-    def put(self, chunk: Chunk) -> None:
+    def put(self, chunk: AnyChunk) -> None:
         """Leave the newest chunk, replacing one that was not fetched."""
         with self._changed:
             if self._chunk is not None:
@@ -198,7 +202,7 @@ class LatestMailbox:
             self._chunk = chunk
             self._changed.notify()
 
-    def get(self, timeout_s: float | None = None) -> Chunk | None:
+    def get(self, timeout_s: float | None = None) -> AnyChunk | None:
         """Wait for a chunk and take it. None once the mailbox is closed and empty, or after timeout_s."""
         with self._changed:
             self._changed.wait_for(lambda: self._chunk is not None or self._closed, timeout_s)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
@@ -43,7 +42,7 @@ class Intake:
         self._config = config
         self._ledger = ledger
         self._where = where
-        self._mailbox = LatestMailbox(ledger)
+        self._mailbox: LatestMailbox[CameraChunk] = LatestMailbox(ledger)
         self._stream = 0
         self._chunker = Chunker(config.chunk_s, config.fps, ledger)
         self._newest_ns: int | None = None
@@ -91,7 +90,7 @@ class Intake:
 
     def take(self) -> CameraChunk | None:
         """Wait for the newest chunk; None once closed."""
-        return cast("CameraChunk | None", self._mailbox.get())  # only _hand_over puts something in
+        return self._mailbox.get()
 
     def close(self) -> None:
         """Wake whoever waits in `take`, for good."""

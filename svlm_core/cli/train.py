@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--out {options.out}: cannot be made ({error.strerror})") from error
     import torch
 
-    from svlm_core.training.sft import train
+    from svlm_core.training.sft import is_main, train
 
     if recipe.processes > 1 and not torch.distributed.is_torchelastic_launched():
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={recipe.processes}"]
@@ -45,5 +45,6 @@ def run(options: argparse.Namespace) -> int:
         os.execv(sys.executable, [sys.executable, *launcher, *verb])
     torch.set_num_threads(1 if recipe.processes > 1 else torch.get_num_threads())
     target = train(recipe, options.out)
-    print(f"the checkpoint is in {target}; try: svlm stream world://1000007?seconds=60 --model {target}")
+    if is_main():
+        print(f"the checkpoint is in {target}; try: svlm stream world://1000007?seconds=60 --model {target}")
     return 0

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 from svlm_core.errors import SourceError
 from svlm_core.events import CommentaryEvent
@@ -62,7 +61,7 @@ class StreamRun:
             yield chunk, self._commentator.take(chunk)
 
     def _live(self) -> Iterator[Step]:
-        mailbox = LatestMailbox(self._ledger)
+        mailbox: LatestMailbox[_LiveChunk] = LatestMailbox(self._ledger)
         broken: list[BaseException] = []
 
         def read() -> None:
@@ -77,7 +76,7 @@ class StreamRun:
         reader = threading.Thread(target=read, name="svlm-source", daemon=True)
         reader.start()
         try:
-            while (chunk := cast("_LiveChunk | None", mailbox.get())) is not None:  # only read() puts
+            while (chunk := mailbox.get()) is not None:
                 yield chunk, self._commentator.take(chunk, chunk.arrived_s)
         finally:
             self._source.close()

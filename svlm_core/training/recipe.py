@@ -120,7 +120,8 @@ class Recipe:
 
     Attributes:
         stages: in order.
-        stream: StreamConfig fields that become the checkpoint's own defaults.
+        stream: StreamConfig fields that samples are made for and that become the checkpoint's own defaults.
+        export: StreamConfig fields in which those defaults differ, found best once the model was there.
         model: the model's size.
         processes: data-parallel processes on this machine, one thread each.
         seed: of weights and samples.
@@ -130,6 +131,7 @@ class Recipe:
 
     stages: tuple[Stage, ...]
     stream: dict[str, Any]
+    export: dict[str, Any] = field(default_factory=dict)
     model: ModelShape = ModelShape()
     processes: int = 2
     seed: int = 0
@@ -138,8 +140,13 @@ class Recipe:
 
     @property
     def stream_config(self) -> StreamConfig:
-        """The stream settings the model is trained for."""
+        """The stream settings that samples are made for."""
         return StreamConfig().replace(self.stream, "stream")
+
+    @property
+    def stream_defaults(self) -> dict[str, Any]:
+        """What the exported checkpoint's `stream.yaml` says."""
+        return {**self.stream, **self.export}
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -161,7 +168,7 @@ def load_recipe(path: Path) -> Recipe:
         shape = _build(ModelShape, data.get("model", {}), "model")
         _check_shape(shape)
         recipe = _build(Recipe, {**data, "stages": tuple(stages), "model": shape}, "recipe")
-        _ = recipe.stream_config
+        recipe.stream_config.replace(recipe.export, "export")
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return recipe

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +48,17 @@ def train(recipe: Recipe, out: Path) -> Path:
     tokenizer = build_tokenizer(recipe.stream_config.system_prompt)
     hf = make_model(recipe.model, tokenizer, MAX_POSITIONS, recipe.seed)
     patchifier = Patchifier(PATCH_PX, FRAMES_PER_PATCH, MERGE, PIXEL_MEAN, PIXEL_STD)
-    model = QwenVL("tiny", hf, tokenizer, patchifier, recipe.stream)
+    model = QwenVL("tiny", hf, tokenizer, patchifier, recipe.stream_defaults)
     for number, stage in enumerate(recipe.stages):
         folder = out / f"{number:02d}-{stage.name}"
         if (folder / _WEIGHTS).exists():
             load_model(model.hf, folder / _WEIGHTS)
             continue
-        log.info("stage %s: %d steps", stage.name, stage.steps)
+        if is_main():
+            log.info("stage %s: %d steps", stage.name, stage.steps)
         _train_stage(recipe, number, model, folder)
     target = out / "checkpoint"
-    if _is_main():
+    if is_main():
         export(model, recipe, target)
     return target
 
@@ -67,7 +69,7 @@ def export(model: QwenVL, recipe: Recipe, target: Path) -> None:
     model.tokenizer.save_pretrained(target)
     statistics = {"image_mean": PIXEL_MEAN, "image_std": PIXEL_STD}
     (target / "preprocessor_config.json").write_text(json.dumps(statistics, indent=2))
-    (target / "stream.yaml").write_text(yaml.safe_dump(recipe.stream, sort_keys=False))
+    (target / "stream.yaml").write_text(yaml.safe_dump(recipe.stream_defaults, sort_keys=False))
 
 
 def _train_stage(recipe: Recipe, number: int, model: QwenVL, folder: Path) -> None:
@@ -105,7 +107,7 @@ def _train_stage(recipe: Recipe, number: int, model: QwenVL, folder: Path) -> No
         optimizers=(_optimizer(objective, stage), None),
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(folder, recipe.processes))
-    if _is_main():
+    if is_main():
         partial = folder / f"{_WEIGHTS}.partial"
         save_model(model.hf, str(partial))
         partial.replace(folder / _WEIGHTS)  # at once: this name says that the stage is finished
@@ -185,5 +187,6 @@ def _only_item(items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return items[0]
 
 
-def _is_main() -> bool:
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+def is_main() -> bool:
+    """Whether this is the only process, or the first of several, by torchrun's count."""
+    return os.environ.get("RANK", "0") == "0"

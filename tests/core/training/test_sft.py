@@ -46,8 +46,8 @@ PATIENCE_S = 200.0
 def recipe(tmp_path: Path) -> Path:
     stream = {"min_visual_tokens": 9, "max_visual_tokens": 9, "time_text": False, "system_prompt": "Say."}
     path = tmp_path / "recipe.yaml"
-    data = {"processes": 1, "save_steps": 3, "log_steps": 6, "model": SMALL, "stream": stream, "stages": STAGES}
-    path.write_text(yaml.safe_dump(data))
+    run = {"processes": 1, "save_steps": 3, "log_steps": 6}
+    path.write_text(yaml.safe_dump({**run, "model": SMALL, "stream": stream, "stages": STAGES}))
     return path
 
 
