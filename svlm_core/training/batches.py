@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.protocol import Protocol
 from svlm_core.training.copying import drill, recall, repeats
 from svlm_core.training.recipe import Feed, Recipe, Stage
+from svlm_core.training.rehearsal import Rehearsal, collate_moments
 from svlm_core.training.samples import Sample, StreamSampler
 from svlm_core.training.scenes import random_second
 from svlm_core.training.tokenizer import SPECIAL_TOKENS
@@ -32,6 +35,8 @@ class StageBatches(Dataset[dict[str, Tensor]]):
         self._recipe, self._number, self._stage = recipe, number, recipe.stages[number]
         self._model = model
         self._config: StreamConfig = recipe.stream_config
+        self._streamed = self._config.replace(recipe.export, "export")
+        self._padding = model.tokenizer.pad_token_id or 0
         self._protocol = Protocol.from_config(self._config, model.tokenizer)
         self._world = WorldConfig(renewal=self._stage.renewal)
         self._symbols = SymbolDictionary(model.hidden_size)
@@ -54,8 +59,13 @@ class StageBatches(Dataset[dict[str, Tensor]]):
         if feed.kind == "scene":
             scene = [random_second(rng, i) for i in range(feed.size)]
             return self._pictures([(int(rng.integers(FIRST_EVALUATION_SEED)), scene)])
+        if feed.kind == "rehearsal":
+            seed = int(rng.integers(FIRST_EVALUATION_SEED))
+            busy = replace(self._world, lull=0.0)  # nothing is learned while nothing happens
+            rehearsal = Rehearsal(self._model, self._streamed, busy, self._stage.weights, seed)
+            return collate_moments(rehearsal.moments(rng, feed.size), self._padding)
         samples = [self._sample(rng, feed) for _ in range(feed.size)]
-        batch = _collate(samples, self._model.tokenizer.pad_token_id or 0)
+        batch = _collate(samples, self._padding)
         seen = [(sample.seed, list(sample.chunks)) for sample in samples if sample.seed is not None]
         return {**batch, **self._pictures(seen)} if seen else batch
 

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.vision import VisionInput
+from svlm_core.training.rehearsal import past_cache
 from svlm_core.training.samples import TAGS, VISUAL_TOKENS
 
 _SYMBOL_NOISE = 0.03  # about what the trained vision tower misses the symbols by
@@ -30,6 +31,9 @@ class Objective(nn.Module):
         tags: Tensor | None = None,
         features: Tensor | None = None,
         pixels: Tensor | None = None,
+        past_keys: Tensor | None = None,
+        past_values: Tensor | None = None,
+        past_tokens: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Arguments as made by StageBatches.
 
@@ -54,7 +58,11 @@ class Objective(nn.Module):
         if seen is not None:
             visual = (input_ids == self._model.video_token_id)[..., None].expand_as(embeds)
             embeds = embeds.masked_scatter(visual, seen)
-        hidden = self._model.hidden(embeds, positions)  # [B, L, hidden]
+        cache = mask = None
+        if past_keys is not None and past_values is not None and past_tokens is not None:
+            cache, allowed = past_cache(past_keys, past_values, past_tokens, input_ids.shape[1])
+            mask = {"full_attention": allowed}
+        hidden = self._model.hidden(embeds, positions, cache, mask)  # [B, L, hidden]
         learned = weights[:, 1:] > 0
         logits = self._model.head(hidden[:, :-1][learned])  # [M, vocabulary]
         targets, weight, tag = input_ids[:, 1:][learned], weights[:, 1:][learned], tags[:, 1:][learned]

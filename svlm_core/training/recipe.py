@@ -12,7 +12,7 @@ from svlm_core.errors import ConfigError
 from svlm_core.world.features import SymbolDictionary
 
 T = TypeVar("T")
-KINDS = ("scene", "repeat", "recall", "drill", "stream")
+KINDS = ("scene", "repeat", "recall", "drill", "stream", "rehearsal")
 _PLAIN: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 _ABOVE_ZERO = {"steps", "learning_rate", "size", "share", "chunk_s", "processes", "save_steps", "log_steps"}
 
@@ -38,7 +38,8 @@ class Feed:
     """One kind of batch in a stage.
 
     Attributes:
-        kind: "scene" (single pictures), "repeat", "recall", "drill" (text only) or "stream" (SFT chunks).
+        kind: "scene" (single pictures), "repeat", "recall", "drill" (text only) or "stream" (SFT chunks)
+            or "rehearsal" (answers on top of a running stream's cache).
         size: samples in a batch, per process.
         share: how often, relative to the stage's other feeds.
         chunk_s: seconds in an SFT chunk.

@@ -52,6 +52,21 @@ def text_positions(length: int) -> Tensor:
     return torch.arange(length, dtype=torch.float32).expand(3, -1)
 
 
+def answer_weights(
+    weigh: Weights, second: WorldSecond, words: Sequence[int]
+) -> tuple[list[float], list[int]]:
+    """Weights and tags of one true answer's tokens: words, silence mark, end of turn."""
+    if not words:
+        return [weigh.quiet, weigh.end_of_turn], [QUIET, NOT_LEARNED]
+    last = {"back": weigh.memory_digit, "new": weigh.new_digit, "stops": weigh.word}.get(
+        second.kind, weigh.argument
+    )
+    tag = {"back": MEMORY_DIGIT, "new": NEW_DIGIT}.get(second.kind, WORD)
+    body = len(words) - 1
+    weights = [*([weigh.word] * body), last, weigh.closing, weigh.end_of_turn]
+    return weights, [*([WORD] * body), tag, NOT_LEARNED, NOT_LEARNED]
+
+
 class StreamSampler:
     """StreamingVLM's training chunks (arXiv 2510.09608, section 3.2) from the world.
 
@@ -124,34 +139,16 @@ class StreamSampler:
             opened.ids = [*opened.ids, *words, *self._protocol.silence, *closing]
             given = len(user.ids) + len(opened.ids) - len(words) - len(closing) - len(self._protocol.silence)
             ids += user.ids + opened.ids
-            w, t = self._token_weights(second, words, forgotten)
+            # The mark said in place of a forgotten sentence is not what should be learned.
+            w, t = (
+                ([0.0] * 2, [NOT_LEARNED] * 2) if forgotten else answer_weights(self._weights, second, words)
+            )
             newline = len(closing) - 1
             weights += [0.0] * given + w + [0.0] * newline
             tags += [NOT_LEARNED] * given + t + [NOT_LEARNED] * newline
             parts += [user, opened]
         positions, _ = place(parts, 0.0, self._place_vision)
         return Sample(ids, weights, tags, positions, seed, chunk)
-
-    def _token_weights(
-        self, second: WorldSecond, words: list[int], forgotten: bool
-    ) -> tuple[list[float], list[int]]:
-        """Weights and tags of one answer: words, silence mark, end of turn."""
-        weigh = self._weights
-        if forgotten:
-            return [0.0] * 2, [NOT_LEARNED] * 2  # the mark said in its place is not what should be learned
-        if not words:
-            return [weigh.quiet, weigh.end_of_turn], [QUIET, NOT_LEARNED]
-        last = {"back": weigh.memory_digit, "new": weigh.new_digit, "stops": weigh.word}.get(
-            second.kind, weigh.argument
-        )
-        tag = {"back": MEMORY_DIGIT, "new": NEW_DIGIT}.get(second.kind, WORD)
-        body = [weigh.word] * (len(words) - 1)
-        return [*body, last, weigh.closing, weigh.end_of_turn], [
-            *([WORD] * len(body)),
-            tag,
-            NOT_LEARNED,
-            NOT_LEARNED,
-        ]
 
     def _sentence(self, sentence: str) -> list[int]:
         if sentence not in self._words:

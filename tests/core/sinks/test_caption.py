@@ -22,7 +22,25 @@ def test_no_letter_is_drawn_outside_the_strip(text):
 
 
 def test_a_caption_of_three_lines_is_kept_whole_and_the_end_of_a_longer_one():
-    words = "the red disc comes in from the left and then it stops right beside the blue one".split()
+    words = [
+        "the",
+        "red",
+        "disc",
+        "comes",
+        "in",
+        "from",
+        "the",
+        "left",
+        "and",
+        "then",
+        "it",
+        "stops",
+        "right",
+        "beside",
+        "the",
+        "blue",
+        "one",
+    ]
     assert " ".join(STRIP.wrap(" ".join(words))).split() == words
     kept = " ".join(STRIP.wrap(" ".join(words * 5))).split()
     assert len(words) < len(kept) < 5 * len(words)

@@ -1,3 +1,4 @@
+import itertools
 import os
 import re
 import threading
@@ -59,7 +60,7 @@ def test_the_file_is_valid_after_every_event_with_cues_in_order_and_hardly_overl
         cues = parse(path.read_bytes().decode())
         assert [cue[2] for cue in cues] == words
         assert all(start < end <= start + max(1, round(show_s * 1000)) for start, end, _ in cues)
-        for (start, end, _), (next_start, _, _) in zip(cues, cues[1:], strict=False):
+        for (start, end, _), (next_start, _, _) in itertools.pairwise(cues):
             assert start <= next_start and end <= max(next_start, start + 1)
     sink.close()
 

@@ -1,3 +1,4 @@
+import itertools
 from fractions import Fraction
 
 import pytest
@@ -17,7 +18,7 @@ def test_stamps_start_at_zero_and_strictly_increase_whatever_the_container_says(
     clock = FrameClock(time_base, rate, "clip")
     stamps = [clock.stamp_ns(each) for each in pts]
     assert stamps[0] == 0
-    assert all(early < late for early, late in zip(stamps, stamps[1:], strict=False))
+    assert all(early < late for early, late in itertools.pairwise(stamps))
 
 
 @settings(deadline=None)
