@@ -152,7 +152,7 @@ def _check_weight_files(folder: Path) -> None:
             raise ModelError(f"{folder}: {file.name} is missing{_hint(folder)}")
         try:
             with safe_open(file, framework="pt") as tensors:
-                for name in tensors:
+                for name in tensors.keys():  # noqa: SIM118 - a safe_open handle, not a dict
                     stored = tensors.get_slice(name).get_dtype()
                     if stored not in STORED_DTYPES:
                         raise ModelError(

@@ -1,10 +1,10 @@
 """Learning to read the cache as it really is: answers learned on top of a running stream's keys and values.
 
-A training chunk under full attention is not quite a stream: there, old text stands in the previous text from
-the beginning, while a streaming cache holds keys that were computed when the words were said, in sight of
-frames that have left since. A rehearsal closes the gap. A session streams a world with the true answers forced
-on it; now and then its cache is taken as it stands, as a constant, and the answer is learned on top of it.
-Gradients reach what the answer's own tokens compute: how the cache is read, not how it came about.
+A training chunk under full attention is not quite a stream: there, old text stands in the previous text
+from the beginning, while a streaming cache holds keys that were computed when the words were said, in sight
+of frames that have left since. A rehearsal closes the gap. A session streams a world with the true answers
+forced on it; now and then its cache is taken as it stands, as a constant, and the answer is learned on top
+of it. Gradients reach what the answer's own tokens compute: how the cache is read, not how it came about.
 """
 
 from __future__ import annotations
@@ -106,9 +106,9 @@ def collate_moments(moments: list[Moment], padding: int) -> dict[str, Tensor]:
     """Moments as one batch.
 
     Returns:
-        input_ids int64 [B, 1 + L]; positions float32 [3, B, 1 + L]; weights float32 and tags int64 [B, 1 + L] of
-        each token as a target; past_keys and past_values [layers, B, kv_heads, N, head_dim]; past_tokens int64
-        [B], how many of the N are there.
+        input_ids int64 [B, 1 + L]; positions float32 [3, B, 1 + L]; weights float32 and tags int64 [B, 1 + L]
+        of each token as a target; past_keys and past_values [layers, B, kv_heads, N, head_dim]; past_tokens
+        int64 [B], how many of the N are there.
     """
 
     def past(tensors: list[Tensor]) -> Tensor:
