@@ -46,7 +46,10 @@ def test_the_shipped_recipe_is_read_whole(recipe: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"porcesses": 2}, "recipe: unknown field 'porcesses'; the fields are log_steps, model, processes"),
+        (
+            {"porcesses": 2},
+            "recipe: unknown field 'porcesses'; the fields are export, log_steps, model, processes",
+        ),
         ({"processes": 0}, "recipe.processes must be above 0, got 0"),
         ({"seed": "one"}, "recipe.seed must be of type int, got 'one'"),
         ({"model": {"hiden_size": 64}}, "model: unknown field 'hiden_size'; the fields are hidden_size"),
