@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from svlm_core.config import StreamConfig
+from svlm_core.errors import CacheFullError
 from svlm_core.evaluation.score import Judged, score
 from svlm_core.frames import NS_PER_S, Chunk, Frame
 from svlm_core.model.adapter import StreamModel
@@ -34,7 +35,7 @@ class Progress(Protocol):
 def evaluate_world(
     model: StreamModel, config: StreamConfig, seed: int, length_s: int, progress: Progress
 ) -> dict[str, Any]:
-    """Stream `length_s` seconds of the world `seed`; Ctrl-C ends early with what was measured.
+    """Stream `length_s` seconds of the world `seed`; Ctrl-C or a full cache ends early, figures kept.
 
     Returns:
         The figures of svlm_core.evaluation.score, and
@@ -43,6 +44,7 @@ def evaluate_world(
         chunk_ms_p50, chunk_ms_p99: wall time of a chunk, all stages, milliseconds.
         stage_ms_p50: the same by stage.
         cache_tokens_max, capacity_tokens: largest and possible length of the KV cache.
+        stopped: why the stream ended early, None when it did not.
         seconds, seed, policy, vision_window_s, text_sink_tokens, text_window_tokens: what was run.
     """
     session = StreamSession(model, config)
@@ -51,6 +53,7 @@ def evaluate_world(
     chunk_ms = np.zeros(length_s)  # allocated before memory is compared
     stages: dict[str, np.ndarray] = {}
     cache_max, warm_bytes, right = 0, 0, 0
+    stopped: str | None = None
     try:
         for second in itertools.islice(seconds(seed), length_s):
             result = session.step(_chunk(second, renderer))
@@ -67,9 +70,13 @@ def evaluate_world(
             progress.update(1)
             if i % _REFRESH_S == 0:
                 progress.set_postfix(right=f"{right / len(judged):.3f}", ms=f"{chunk_ms[i]:.1f}")
-    except KeyboardInterrupt:
+    except (
+        KeyboardInterrupt,
+        CacheFullError,
+    ) as reason:  # policy full ends so, and how far it came is the figure
         if not judged:
             raise
+        stopped = str(reason) or "interrupted"
     done = len(judged)
     chunk_ms = chunk_ms[:done]
     return {
@@ -82,6 +89,7 @@ def evaluate_world(
         "cache_tokens_max": cache_max,
         "capacity_tokens": session.capacity_tokens,
         "seconds": done,
+        "stopped": stopped,
         "seed": seed,
         "policy": config.policy,
         "vision_window_s": config.vision_window_s,

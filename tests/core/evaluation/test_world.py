@@ -27,8 +27,8 @@ SETTINGS: dict[str, Any] = {
 FIGURES = {
     *("event_accuracy", "n_events", "silence_precision", "silence_recall", "accuracy_by_kind"),
     *("accuracy_by_quarter", "memory_by_age", "latency_ratio", "rss_growth_mb", "chunk_ms_p50"),
-    *("chunk_ms_p99", "stage_ms_p50", "cache_tokens_max", "capacity_tokens", "seconds", "seed", "policy"),
-    *("vision_window_s", "text_sink_tokens", "text_window_tokens"),
+    *("chunk_ms_p99", "stage_ms_p50", "cache_tokens_max", "capacity_tokens", "seconds", "stopped", "seed"),
+    *("policy", "vision_window_s", "text_sink_tokens", "text_window_tokens"),
 }
 
 
@@ -87,6 +87,14 @@ def test_an_interrupt_keeps_what_was_measured(model: StreamModel, config: Stream
     assert figures["chunk_ms_p50"] > 0, "seconds that were not run do not count"
     assert figures["latency_ratio"] is None, "six seconds have no tenths"
     assert figures["rss_growth_mb"] is None, "the warm-up was not over"
+
+
+def test_a_full_cache_keeps_what_was_measured(model: StreamModel, config: StreamConfig) -> None:
+    small = config.replace({"policy": "full", "full_capacity_tokens": 400}, "test")
+    figures = evaluate_world(model, small, SEED, LENGTH_S, Bar(1000))
+    assert set(figures) == FIGURES
+    assert 0 < figures["seconds"] < LENGTH_S
+    assert "full_capacity_tokens" in figures["stopped"]
 
 
 def test_an_unwritable_file_is_reported_before_the_hours_not_after(
