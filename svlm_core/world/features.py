@@ -19,7 +19,8 @@ class SymbolDictionary:
     """Orthogonal vectors of `dim` numbers for colours, motions, their pairs, cells, digits, and a lit panel.
 
     A lit panel and its digit are said by all cells, since the digit belongs to whatever disc comes in, and a
-    language model finds it at once beside that disc; said by the panel's own cell alone it is not looked up.
+    language model finds it at once beside that disc; said by the panel's own cell alone it was not looked up
+    in 3,000 steps.
     """
 
     def __init__(self, dim: int, seed: int = 7) -> None:
