@@ -52,10 +52,13 @@ setup(
         "bags": ["rosbags>=0.10"],
         "train": ["accelerate>=1.5"],
         "cuda": ["flash-attn>=2.7"],
+        "quantize": ["torchao>=0.16"],
+        "plot": ["matplotlib>=3.8"],
         "dev": [
             "hypothesis>=6.100",
             "import-linter>=2.1",
             "jsonschema>=4.20",
+            "matplotlib>=3.8",
             "mypy>=1.10",
             "psutil>=5.9",
             "pytest>=8",

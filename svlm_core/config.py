@@ -16,9 +16,10 @@ import yaml
 
 from svlm_core.errors import ConfigError
 
-POLICIES = ("streaming", "full", "window", "last-frames")
+POLICIES = ("streaming", "full", "window", "window-recompute", "native-positions", "last-frames")
 PROTOCOLS = ("svlm", "streamingvlm")
 DTYPES = ("float32", "bfloat16", "float16")
+QUANTIZATIONS = ("int8", "fp8")
 
 
 def _setting(default: Any, help: str, **metadata: Any) -> Any:
@@ -32,7 +33,9 @@ class StreamConfig:
     policy: str = _setting(
         "streaming",
         "what stays in the KV cache: streaming (sinks + recent vision + long text), full (everything), "
-        "window (fills up, then restarts empty), last-frames (only the current chunk)",
+        "window (fills up, then restarts empty), window-recompute (the recent chunks, computed anew for each "
+        "chunk), native-positions (as streaming, but positions grow for ever), last-frames (only the current "
+        "chunk)",
         choices=POLICIES,
     )
     protocol: str = _setting(
@@ -69,6 +72,13 @@ class StreamConfig:
     prompt: str = _setting("", "what the user asks of the commentary, for example: Commentate on this match")
     previous_text: str = _setting("", "text the stream begins with, as if said before")
     max_new_tokens: int = _setting(20, "most tokens one chunk may say", minimum=1, maximum=1024)
+    chunk_budget_s: float = _setting(
+        0.0,
+        "wall time from a live chunk's last frame to its last word; a phrase that takes longer goes on in "
+        "the next chunk; 0 takes chunk_s. Recorded sources wait for the model and have no budget",
+        minimum=0.0,
+        maximum=3600.0,
+    )
     temperature: float = _setting(
         0.9, "sampling temperature; 0 takes the likeliest token", minimum=0.0, maximum=10.0
     )

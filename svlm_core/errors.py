@@ -19,3 +19,11 @@ class ModelError(SvlmError):
 
 class CacheFullError(SvlmError):
     """The next chunk does not fit into the KV arena; the message names the settings that decide its size."""
+
+
+class NumericsError(SvlmError):
+    """The model gave NaN or infinity for one stream; that stream has forgotten everything and begins anew."""
+
+
+class EngineClosedError(SvlmError):
+    """A chunk was handed to a stream that has been closed, or whose engine has."""

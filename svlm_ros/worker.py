@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from svlm_core.errors import SourceError, SvlmError
+from svlm_core.errors import NumericsError, SourceError, SvlmError
 from svlm_core.events import CommentaryEvent
 from svlm_core.frames import FrameLedger
 from svlm_ros.intake import DROPPED_BROKEN, Intake
 from svlm_ros.lifetime import End
 from svlm_ros.parameters import StreamNodeParameters
+
+if TYPE_CHECKING:
+    from svlm_core.stream.commentator import Commentator
 
 _JOIN_S = 3.0  # a chunk takes far less
 
@@ -50,14 +53,17 @@ class Worker:
         self._ledger = FrameLedger()
         self._stopped = threading.Event()
         self.intake: Intake | None = None  # None until the model is ready
+        self._commentator: Commentator | None = None
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread after the chunk it is busy with; a model that still loads is not waited for."""
+        """End the thread after the step it is busy with; a model that still loads is not waited for."""
         self._stopped.set()
         if self.intake is not None:
             self.intake.close()
+            if self._commentator is not None:
+                self._commentator.cancel()
             self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
@@ -77,18 +83,21 @@ class Worker:
         self._logger.info(f"loading model {name}")
         # torch takes seconds to import: doing it here leaves the node answering meanwhile
         from svlm_core.model.load import load_model
+        from svlm_core.model.precision import affordable_dtype
         from svlm_core.stream.commentator import Commentator
         from svlm_core.stream.defaults import stream_config
         from svlm_core.stream.session import StreamSession
 
-        model = load_model(name, dtype=self._parameters.dtype, device=self._parameters.device)
+        device = self._parameters.device
+        dtype = affordable_dtype(name, self._parameters.dtype, device)
+        model = load_model(name, dtype=dtype, device=device)
         config = stream_config(model, (self._overrides, "ROS parameters"))
         session = StreamSession(model, config)
         intake = Intake(config, self._ledger, self._camera)
         self._logger.info(f"model {name} ready after {time.monotonic() - began_s:.1f} s")
+        self._commentator = commentator = Commentator(session, self._ledger, self._camera)
         self.intake = intake
 
-        commentator = Commentator(session, self._ledger, self._camera)
         stream = -1
         while not self._stopped.is_set() and (chunk := intake.take()) is not None:
             if chunk.stream != stream:
@@ -96,7 +105,7 @@ class Worker:
                 commentator.restart(chunk.frame_id)
             try:
                 events = commentator.take(chunk, chunk.arrived_s)
-            except SourceError as error:  # pictures of a shape no model can see; the next ones may be better
+            except (SourceError, NumericsError) as error:  # the next ones may be better
                 self._ledger.drop(DROPPED_BROKEN, len(chunk.frames))
                 self._logger.warning(str(error), throttle_duration_sec=5.0)
                 continue

@@ -1,7 +1,8 @@
 """The streaming cache, done slowly: un-rotated keys of every retained token, all rotated at every forward.
 
-Written apart from svlm_core.cache and .stream: positions, retention, rotation and attention are spelled out
-here in plain loops and float64 angles. Only weights, vision tower and the rendering of strings are shared.
+Written apart from svlm_core.cache, .stream and .model.decoder: positions, retention, rotation, attention and
+layers are spelled out here in plain loops and float64 angles, for every family. Only weights, vision tower
+and the rendering of strings are shared.
 """
 
 from __future__ import annotations
@@ -16,17 +17,32 @@ from svlm_core.config import StreamConfig
 from svlm_core.model.adapter import StreamModel, VisionInput
 from svlm_core.stream.protocol import Protocol
 
+Place = tuple[float, float, float]
+
 
 @dataclass
 class Token:
-    """One token; `cell` is its (row, column) in a vision block, `last` whether the block ends with it."""
+    """One token.
+
+    Attributes:
+        id: its id.
+        cell: its (time, row, column) in a vision block, time already in positions; None for text.
+        number: which one it is in its vision block.
+        last: whether its vision block ends with it.
+        features: its embedding, if it is visual, and what is added to it behind layer 0, 1, ...
+        keys: of each layer, un-rotated [kv_heads, head_dim].
+        values: of each layer.
+        place: where it was put when the model first saw it.
+    """
 
     id: int
-    cell: tuple[int, int] | None = None
+    cell: Place | None = None
+    number: int = 0
     last: bool = False
-    feature: Tensor | None = None
-    keys: list[Tensor] = field(default_factory=list)  # per layer, un-rotated [kv_heads, head_dim]
+    features: list[Tensor] = field(default_factory=list)
+    keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
+    place: Place | None = None
 
 
 @dataclass
@@ -46,12 +62,14 @@ class SlowOracle:
 
     def __init__(self, model: StreamModel, config: StreamConfig) -> None:
         self.model, self.config = model, config
-        self.protocol = Protocol.from_config(config, model.tokenizer)
+        self.protocol = Protocol.from_config(config, model.tokenizer, model.dialect)
+        self.family: str = model.hf.config.model_type
         self.before: list[Token] = []
         self.previous: list[Token] = []
         self.after: list[Token] = []
         self.rounds: list[Round] = []
         self.evicted = False
+        self.following = 0.0  # native positions: where the next token is put
 
     @torch.no_grad()
     def step(self, chunk: int, vision: VisionInput, said: list[int]) -> list[Tensor]:
@@ -60,13 +78,7 @@ class SlowOracle:
             self._begin()
         else:
             self._forget(chunk)
-        grid = vision.grid
-        user = [Token(i) for i in self.protocol.user(chunk, self.config.chunk_s, grid, vision.tokens).ids]
-        pads = [token for token in user if token.id == self.model.video_token_id]
-        columns = grid[2] // vision.merge
-        for n, (token, feature) in enumerate(zip(pads, self.model.encode_vision(vision), strict=True)):
-            token.cell, token.feature = divmod(n, columns), feature
-        pads[-1].last = True
+        user = self._user(chunk, vision)
         opened = [Token(i) for i in self.protocol.answer_open(chunk).ids]
         self.rounds.append(Round(chunk, user, opened))
         logits = [self._forward()]
@@ -84,21 +96,54 @@ class SlowOracle:
     def tokens(self) -> list[Token]:
         return self.before + self.previous + self.after + [t for r in self.rounds for t in r.tokens()]
 
-    def positions(self) -> list[tuple[float, float, float]]:
-        """(t, h, w) of every token, contiguous from 0."""
-        places: list[tuple[float, float, float]] = []
-        p, block_max = 0.0, 0.0
-        for token in self.tokens():
+    def positions(self) -> list[Place]:
+        """(t, h, w) of every token: contiguous from 0; where each was first put, if positions are native."""
+        tokens = self.tokens()
+        if self.config.policy != "native-positions":
+            return self._lay_out(tokens, 0.0)[0]
+        new = iter(self._lay_out([token for token in tokens if token.place is None], self.following)[0])
+        return [token.place or next(new) for token in tokens]
+
+    def _lay_out(self, tokens: list[Token], p: float) -> tuple[list[Place], float]:
+        """Places of tokens one behind the other from p on, and where the next one goes."""
+        places: list[Place] = []
+        block_max = p
+        for token in tokens:
             if token.cell is None:
                 places.append((p, p, p))
                 p += 1
                 continue
-            row, column = token.cell
-            places.append((p, p + row, p + column))
-            block_max = max(block_max, p, p + row, p + column)
+            if self.family == "smolvlm":
+                places.append((p + token.number,) * 3)
+            else:
+                time, row, column = token.cell
+                places.append((p + time, p + row, p + column))
+            block_max = max(block_max, *places[-1])
             if token.last:
                 p = block_max + 1
-        return places
+        return places, p
+
+    def _user(self, chunk: int, vision: VisionInput) -> list[Token]:
+        """The user's turn, its visual tokens with cells and features."""
+        steps, rows, columns = vision.grid[0], vision.grid[1] // vision.merge, vision.grid[2] // vision.merge
+        blocks = steps if self.family in ("qwen3_vl", "smolvlm") else 1
+        time_step = 1.0
+        if self.family == "qwen2_5_vl":
+            frames_per_step = self.model.hf.config.vision_config.temporal_patch_size
+            rate = self.model.hf.config.vision_config.tokens_per_second
+            time_step = frames_per_step / self.config.fps * rate
+        segments = self.protocol.user(chunk, self.config.chunk_s, vision.grid, vision.tokens)
+        user = [Token(i) for segment in segments for i in segment.ids]
+        visual = [token for token in user if token.id == self.model.video_token_id]
+        of_block = steps // blocks * rows * columns
+        features = self.model.encode_vision(vision).float()  # [tokens, hidden, and more of it]
+        for n, (token, feature) in enumerate(zip(visual, features, strict=True)):
+            token.number = n % of_block
+            time, cell = divmod(token.number, rows * columns)
+            token.cell = (time * time_step, *divmod(cell, columns))
+            token.last = token.number == of_block - 1
+            token.features = list(feature.split(self.model.hidden_size))
+        return user
 
     def _begin(self) -> None:
         head = self.protocol.head(self.config, self.protocol.words(self.config.previous_text))
@@ -112,9 +157,16 @@ class SlowOracle:
         if config.policy == "last-frames" or (config.policy == "window" and len(self.rounds) >= window):
             self.evicted |= bool(self.rounds)
             self.rounds = []
-        elif config.policy == "streaming":
-            if len(self.rounds) and any(not t.keys for t in self.rounds[-1].speech) and window == 1:
-                self._forward()
+        elif config.policy == "window-recompute":
+            kept = [r for r in self.rounds if r.chunk > chunk - window]
+            self.evicted |= len(kept) < len(self.rounds)
+            self.rounds = kept
+            for token in self.tokens():
+                token.keys, token.values = [], []
+        elif config.policy in ("streaming", "native-positions"):
+            newest = self.rounds[-1]
+            if newest.chunk <= chunk - window and newest.speech:
+                self._forward()  # the end of what was said has no keys yet, and gets them where it was said
             while self.rounds and self.rounds[0].chunk <= chunk - window:
                 self.previous += self.rounds.pop(0).speech
                 self.evicted = True
@@ -128,16 +180,21 @@ class SlowOracle:
         """Run every token that has no keys yet; logits of the last, float32."""
         everything = self.tokens()
         new = [i for i, token in enumerate(everything) if not token.keys]
-        decoder: Any = self.model.hf.model.language_model
-        positions = torch.tensor(self.positions(), dtype=torch.float64)  # [N, 3]
-        cos, sin = self._angles(positions)  # [N, head_dim]
+        hf: Any = self.model.hf
+        decoder = hf.model.text_model if self.family == "smolvlm" else hf.model.language_model
+        places = self.positions()
+        if self.config.policy == "native-positions":
+            self.following = self._lay_out([everything[i] for i in new], self.following)[1]
+            for i in new:
+                everything[i].place = places[i]
+        cos, sin = self._angles(torch.tensor(places, dtype=torch.float64))  # [N, head_dim]
         x = torch.stack(
             [
-                decoder.embed_tokens.weight[t.id].float() if t.feature is None else t.feature.float()
+                t.features[0] if t.features else decoder.embed_tokens.weight[t.id].float()
                 for t in (everything[i] for i in new)
             ]
         )  # [M, hidden]
-        for layer in decoder.layers:
+        for depth, layer in enumerate(decoder.layers):
             attention = layer.self_attn
             h = self._norm(x, layer.input_layernorm)
             heads = attention.config.num_attention_heads
@@ -145,13 +202,14 @@ class SlowOracle:
             q = self._linear(h, attention.q_proj).view(len(new), heads, -1)
             k = self._linear(h, attention.k_proj).view(len(new), self.model.kv_heads, -1)
             v = self._linear(h, attention.v_proj).view(len(new), self.model.kv_heads, -1)
+            if self.family == "qwen3_vl":
+                q, k = self._norm(q, attention.q_norm), self._norm(k, attention.k_norm)
             for n, i in enumerate(new):
                 everything[i].keys.append(k[n])
                 everything[i].values.append(v[n])
-            at = len(everything[new[0]].keys) - 1
-            seen = [t for t in everything if len(t.keys) > at]
-            keys = self._turn(torch.stack([t.keys[at] for t in seen]), cos, sin)  # [N, kv_heads, head_dim]
-            values = torch.stack([t.values[at] for t in seen])
+            seen = [t for t in everything if len(t.keys) > depth]
+            keys = self._turn(torch.stack([t.keys[depth] for t in seen]), cos, sin)  # [N, kv_heads, head_dim]
+            values = torch.stack([t.values[depth] for t in seen])
             queries = self._turn(q, cos[new], sin[new])  # [M, heads, head_dim]
             scores = torch.einsum("mhd,nhd->hmn", queries, keys.repeat_interleave(groups, 1))
             scores = scores / queries.shape[-1] ** 0.5
@@ -162,15 +220,23 @@ class SlowOracle:
             h = self._norm(x, layer.post_attention_layernorm)
             gate = torch.nn.functional.silu(self._linear(h, layer.mlp.gate_proj))
             x = x + self._linear(gate * self._linear(h, layer.mlp.up_proj), layer.mlp.down_proj)
-        hf: Any = self.model.hf
+            for n, i in enumerate(new):
+                if depth + 1 < len(everything[i].features):  # DeepStack: behind layer d, the features d + 1
+                    x[n] += everything[i].features[depth + 1]
         return self._linear(self._norm(x[-1:], decoder.norm), hf.lm_head)[0]
 
     def _angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """cos, sin [N, head_dim]: frequency f belongs to the axis whose section it falls into."""
+        """cos, sin [N, head_dim]: each frequency turns with one of the three axes of positions [N, 3]."""
         rope = self.model.hf.config.get_text_config().rope_parameters
         half = self.model.head_dim // 2
         frequencies = rope["rope_theta"] ** (-torch.arange(half, dtype=torch.float64) / half)
-        axis = [a for a, size in enumerate(rope["mrope_section"]) for _ in range(size)]
+        axis = [0] * half  # one-dimensional positions are the same on all axes
+        if self.family in ("qwen2_vl", "qwen2_5_vl"):  # one section of frequencies for each axis
+            axis = [a for a, size in enumerate(rope["mrope_section"]) for _ in range(size)]
+        elif self.family == "qwen3_vl":  # t h w t h w ..., and t where h and w have had their share
+            for a in (1, 2):
+                for n in range(rope["mrope_section"][a]):
+                    axis[3 * n + a] = a
         angles = positions[:, axis] * frequencies  # [N, half]
         both = torch.cat([angles, angles], dim=1)
         return both.cos().float(), both.sin().float()

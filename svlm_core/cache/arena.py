@@ -7,21 +7,18 @@ O(window). New tokens are appended, so causality among them is the usual mask.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
 
 from svlm_core.errors import CacheFullError
 
 
-class KVArena(Cache):
-    """A transformers cache of fixed capacity, passed to the model as `past_key_values`.
+class KVArena:
+    """The keys and values of one stream, at fixed addresses for as long as it runs.
 
     Attributes:
-        keys: rotated keys [layers, streams, kv_heads, capacity, head_dim].
+        keys: rotated keys [layers, kv_heads, capacity, head_dim].
         values: the same shape.
         capacity: slots.
         length: live tokens; they fill the slots [0, length) of every layer.
@@ -35,15 +32,13 @@ class KVArena(Cache):
         capacity: int,
         dtype: torch.dtype,
         device: torch.device,
-        streams: int = 1,
     ) -> None:
         """Allocate everything at once."""
-        shape = (layers, streams, kv_heads, capacity, head_dim)
+        shape = (layers, kv_heads, capacity, head_dim)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.capacity = capacity
         self.length = 0
-        super().__init__(layers=[_ArenaLayer(self, layer) for layer in range(layers)])
 
     @property
     def size_bytes(self) -> int:
@@ -85,19 +80,19 @@ class KVArena(Cache):
         holes, tail = np.flatnonzero(gone[:kept]), kept + np.flatnonzero(~gone[kept:])
         if len(holes):
             to, source = self._index(holes), self._index(tail)
-            self.keys[:, :, :, to] = self.keys[:, :, :, source]
-            self.values[:, :, :, to] = self.values[:, :, :, source]
+            self.keys[:, :, to] = self.keys[:, :, source]
+            self.values[:, :, to] = self.values[:, :, source]
             moved[tail] = holes
         self.length = kept
         return moved
 
     def read_keys(self, slots: np.ndarray) -> Tensor:
-        """The rotated keys of some slots, a copy [layers, streams, kv_heads, n, head_dim]."""
-        return self.keys[:, :, :, self._index(slots)]
+        """The rotated keys of some slots, a copy [layers, kv_heads, n, head_dim]."""
+        return self.keys[:, :, self._index(slots)]
 
     def write_keys(self, slots: np.ndarray, keys: Tensor) -> None:
         """Replace the keys of some slots; rounds to the arena's dtype."""
-        self.keys[:, :, :, self._index(slots)] = keys.to(self.keys.dtype)
+        self.keys[:, :, self._index(slots)] = keys.to(self.keys.dtype)
 
     def clear(self) -> None:
         """Forget all tokens; nothing is copied."""
@@ -105,39 +100,3 @@ class KVArena(Cache):
 
     def _index(self, slots: np.ndarray) -> Tensor:
         return torch.from_numpy(slots).to(self.keys.device)
-
-
-class _ArenaLayer(CacheLayerMixin):
-    """One decoder layer's view of the arena, in transformers' terms."""
-
-    def __init__(self, arena: KVArena, layer: int) -> None:
-        super().__init__()
-        # both [streams, kv_heads, capacity, head_dim]
-        self.keys, self.values = arena.keys[layer], arena.values[layer]
-        self.is_initialized = True
-        self._arena = arena
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Nothing to do: the arena is allocated at once."""
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Write keys and values [streams, kv_heads, L, head_dim] behind the live ones; return all."""
-        start = self._arena.length
-        stop = start + key_states.shape[2]
-        self.keys[:, :, start:stop] = key_states  # type: ignore[index]
-        self.values[:, :, start:stop] = value_states  # type: ignore[index]
-        return self.keys[:, :, :stop], self.values[:, :, :stop]  # type: ignore[index]
-
-    def get_seq_length(self) -> int:
-        """Live tokens before the running forward pass."""
-        return self._arena.length
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """(keys attended to, offset of the first)."""
-        return self._arena.length + query_length, 0
-
-    def get_max_length(self) -> int:
-        """The arena's capacity."""
-        return self._arena.capacity

@@ -5,6 +5,9 @@ and the recent chunks, differences inside the recent chunks stay as they are; on
 the recent keys are left alone and the head's keys, kept un-rotated in float32 beside the arena, are rotated
 to their new places: the cost does not depend on the window, and rounding does not add up with age. Speech
 that grows old changes its place only, from its chunk to the end of the previous text.
+
+Under a policy with native positions nothing is ever rotated again; under one that recomputes, `restart` makes
+everything pending.
 """
 
 from __future__ import annotations
@@ -31,23 +34,32 @@ class CachedContext:
             the arena yet: see `pending`.
         origin: absolute position of the head's first token.
         next_position: absolute position at which the next token continues.
+        counts: int32 [vocabulary], on the arena's device: how often each token id is in the segments.
     """
 
-    def __init__(self, arena: KVArena, rotate: Rotate) -> None:
-        """Start empty; `rotate` is the model's rotary embedding (StreamModel.rotate)."""
-        self.arena = arena
-        self._rotate = rotate
-        self.clear()
+    def __init__(self, arena: KVArena, rotate: Rotate, vocabulary: int, contiguous: bool = True) -> None:
+        """Start empty.
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self.arena.clear()
+        Args:
+            arena: storage.
+            rotate: the model's rotary embedding (StreamModel.rotate).
+            vocabulary: number of token ids.
+            contiguous: see svlm_core.cache.window.Policy.
+        """
+        self.arena = arena
         self.segments: list[Segment] = []
+        self.counts = torch.zeros(vocabulary, dtype=torch.int32, device=arena.keys.device)
+        self._rotate, self._contiguous = rotate, contiguous
+        self.restart()
+
+    def restart(self) -> None:
+        """Empty the arena; every segment is pending again, from position 0."""
+        self.arena.clear()
         self.origin = 0.0
         self.next_position = 0.0
         self._slots = np.empty(0, np.int64)  # arena slot of each cached token, in logical order
         self._positions = torch.empty(3, 0)  # absolute M-RoPE position of each cached token, in logical order
-        # Un-rotated, float32 [layers, streams, kv_heads, tokens, head_dim]: the head's, each chunk's speech.
+        # Un-rotated, float32 [layers, kv_heads, tokens, head_dim]: the head's, each chunk's speech.
         self._head_keys: Tensor | None = None
         self._speech_keys: dict[int, Tensor] = {}
 
@@ -76,6 +88,23 @@ class CachedContext:
         """Arena slot of each cached token, int64 [cached tokens], logical order."""
         return self._slots
 
+    def append(self, *segments: Segment) -> None:
+        """Add segments at the end; their tokens are pending."""
+        self.segments += segments
+        self._count([i for segment in segments for i in segment.ids], 1)
+
+    def say(self, token: int) -> None:
+        """Add a token to the last segment; it is pending."""
+        self.segments[-1].ids.append(token)
+        self.counts[token] += 1
+
+    def end_speech(self, speech: list[int], close: Segment) -> None:
+        """Settle what the last segment says, and close the turn; may take pending tokens back."""
+        self._count(self.segments[-1].ids, -1)
+        self.segments[-1].ids = speech
+        self._count(speech, 1)
+        self.append(close)
+
     def extend(self, positions: Tensor, next_position: float) -> None:
         """Take over the tokens that a forward pass has just written into the arena.
 
@@ -91,15 +120,18 @@ class CachedContext:
         """Cut off the tokens that the model has not been run on."""
         excess = self.pending
         for segment in reversed(self.segments):
-            cut = min(excess, len(segment.ids))
-            segment.ids = segment.ids[: len(segment.ids) - cut]
-            excess -= cut
+            kept = len(segment.ids) - min(excess, len(segment.ids))
+            excess -= len(segment.ids) - kept
+            self._count(segment.ids[kept:], -1)
+            segment.ids = segment.ids[:kept]
 
     def remember_text(self) -> None:
         """Keep the un-rotated keys of the head and of finished speech, while they were rounded only once.
 
         Call after a prefill, when nothing that is finished is pending.
         """
+        if not self._contiguous:
+            return
         spans = self._spans()
         if self._head_keys is None:
             self._head_keys = self._unrotated(0, self._head_tokens())
@@ -127,14 +159,17 @@ class CachedContext:
         order = np.concatenate([before, tokens[:start], tokens[stop:], after])
         order = order[order < self.cached_tokens]  # what is pending stays pending
         leaving = np.concatenate([tokens[start:stop], _indices([spans[i] for i in retention.evict])])
-        self._keep_head_keys(moved, len(before), spans[at][1], start, stop)
-        previous.ids = previous.ids + [i for segment in moved for i in segment.ids]
-        previous.ids = previous.ids[:start] + previous.ids[stop:]
+        if self._contiguous:
+            self._keep_head_keys(moved, len(before), spans[at][1], start, stop)
+        text = previous.ids + [i for segment in moved for i in segment.ids]
+        self._count(text[start:stop] + [i for k in retention.evict for i in self.segments[k].ids], -1)
+        previous.ids = text[:start] + text[stop:]
         renamed = self.arena.evict(self._slots[leaving])
         self._slots = renamed[self._slots[order]]
         self._positions = self._positions[:, torch.from_numpy(order)]
         self.segments = [segment for i, segment in enumerate(self.segments) if i not in going]
-        self._place_head()
+        if self._contiguous:
+            self._place_head()
 
     def rebase(self) -> None:
         """Once the head has come to positive positions, count anew so that the next token stands at 0.
@@ -143,7 +178,7 @@ class CachedContext:
         long the stream. Differences, and so all results, are unchanged. A recent key is rotated here at most
         once in its life: by the next time, the head stands where it stood.
         """
-        if self.origin <= 0:
+        if self.origin <= 0 or not self._contiguous:
             return
         head, shift = self._head_tokens(), -self.next_position
         recent = self._slots[head:]
@@ -194,6 +229,10 @@ class CachedContext:
         """Un-rotated keys of the tokens [start, stop) in logical order, float32."""
         positions = self._positions[:, start:stop].to(self.arena.keys.device)
         return self._rotate(self.arena.read_keys(self._slots[start:stop]), positions, inverse=True)
+
+    def _count(self, ids: list[int], change: int) -> None:
+        index = torch.tensor(ids, dtype=torch.long, device=self.counts.device)
+        self.counts.index_add_(0, index, torch.full_like(index, change, dtype=torch.int32))
 
     def _head_tokens(self) -> int:
         return sum(len(segment.ids) for segment in self.segments if segment.chunk == HEAD)

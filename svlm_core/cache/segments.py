@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from torch import Tensor
+
 HEAD = -1  # the chunk number of segments that belong to no chunk
 
 
@@ -46,9 +48,12 @@ class Segment:
         chunk: which chunk it belongs to, HEAD for none.
         ids: its token ids; each visual token is one video pad.
         vision: the visual tokens among them, None without.
+        features: what the vision tower made of them, [vision.tokens, feature_size], while a forward pass over
+            this segment may still come; else None.
     """
 
     role: Role
     chunk: int
     ids: list[int]
     vision: VisionSpan | None = None
+    features: Tensor | None = None

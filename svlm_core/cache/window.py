@@ -42,7 +42,25 @@ class Retention:
         return bool(self.evict or self.move or self.forget[0] < self.forget[1])
 
 
-Policy = Callable[[Sequence[Segment], int, Limits], Retention]  # (segments, number of the next chunk, limits)
+Retain = Callable[[Sequence[Segment], int, Limits], Retention]  # (segments, number of the next chunk, limits)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What stays in the cache, and how it stands there.
+
+    Attributes:
+        retain: decides what leaves and what moves before a chunk.
+        contiguous: what stays closes ranks, so positions never exceed the window; else every token keeps the
+            position it was first given, and positions grow for ever.
+        recompute: everything that stays is run through the model again before a chunk.
+        bounded: the cache's size follows from the settings; else it is given by full_capacity_tokens.
+    """
+
+    retain: Retain
+    contiguous: bool = True
+    recompute: bool = False
+    bounded: bool = True
 
 
 def trim(tokens: int, limits: Limits) -> tuple[int, int]:
@@ -77,14 +95,23 @@ def window(segments: Sequence[Segment], chunk: int, limits: Limits) -> Retention
     return Retention(rounds) if full_up else Retention()
 
 
+def sliding(segments: Sequence[Segment], chunk: int, limits: Limits) -> Retention:
+    """Sliding window with overlap: chunks older than the vision window leave, their words with them."""
+    return Retention(
+        tuple(i for i, segment in enumerate(segments) if HEAD < segment.chunk <= chunk - limits.chunks)
+    )
+
+
 def last_frames(segments: Sequence[Segment], chunk: int, limits: Limits) -> Retention:
     """No memory: the head and the current chunk, nothing else."""
     return Retention(tuple(i for i, segment in enumerate(segments) if segment.chunk != HEAD))
 
 
 POLICIES: dict[str, Policy] = {
-    "streaming": streaming,
-    "full": full,
-    "window": window,
-    "last-frames": last_frames,
+    "streaming": Policy(streaming),
+    "full": Policy(full, bounded=False),
+    "window": Policy(window),
+    "window-recompute": Policy(sliding, recompute=True),
+    "native-positions": Policy(streaming, contiguous=False),
+    "last-frames": Policy(last_frames),
 }

@@ -7,10 +7,10 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from svlm_core.cli import doctor, evaluate, stream, train, world
+from svlm_core.cli import bench, doctor, evaluate, stream, train, world
 from svlm_core.errors import SvlmError
 
-VERBS = (stream, train, evaluate, world, doctor)
+VERBS = (stream, train, evaluate, bench, world, doctor)
 EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
 
 

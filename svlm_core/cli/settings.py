@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from svlm_core.config import DTYPES, StreamConfig, read_yaml
+from svlm_core.config import DTYPES, QUANTIZATIONS, StreamConfig, read_yaml
 from svlm_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,14 +15,23 @@ if TYPE_CHECKING:
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """--model, --device, --dtype, --threads, --config and an option for every field of StreamConfig."""
+    """--model, --device, --dtype, --quantize, --threads, --config, and a field of StreamConfig each."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model", help="a local folder or a hub id of the form org/name (default: tiny, which is built in)"
     )
     group.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (default: %(default)s)")
     group.add_argument(
-        "--dtype", default="float32", choices=DTYPES, help="of the weights (default: %(default)s)"
+        "--dtype",
+        default="float32",
+        choices=DTYPES,
+        help="of the weights; a CPU that is slower with it takes float32 and says so (default: %(default)s)",
+    )
+    group.add_argument(
+        "--quantize",
+        choices=QUANTIZATIONS,
+        help="keep the decoder's weights in 8 bits, half the memory of bfloat16; int8 loses less than fp8, "
+        "which a CPU is slow with; needs pip install 'svlm_ros[quantize]' (default: no)",
     )
     group.add_argument(
         "--threads",
@@ -64,11 +73,15 @@ def load(options: argparse.Namespace) -> tuple[StreamModel, StreamConfig]:
     import torch
 
     from svlm_core.model.load import EMBEDDED, load_model
+    from svlm_core.model.precision import affordable_dtype, quantize
     from svlm_core.stream.defaults import stream_config
 
     name = options.model or EMBEDDED
     threads = options.threads or (1 if name == EMBEDDED else 0)
     if threads:
         torch.set_num_threads(threads)
-    model = load_model(name, dtype=options.dtype, device=options.device)
+    dtype = affordable_dtype(name, options.dtype, options.device)
+    model = load_model(name, dtype=dtype, device=options.device)
+    if options.quantize:
+        quantize(model, options.quantize)
     return model, stream_config(model, (file, str(options.config)), (given, "command line"))

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from svlm_core.cli.settings import add_model_options, load
+from svlm_core.errors import ConfigError
 from svlm_core.sinks.jsonl import JsonLines
 from svlm_core.sinks.sink import Sink
 from svlm_core.sinks.terminal import Terminal
@@ -17,49 +18,61 @@ from svlm_core.sources.open import ACCEPTED, open_source
 from svlm_core.sources.paced import Paced
 
 if TYPE_CHECKING:
-    from svlm_core.stream.commentator import StreamSummary
+    from svlm_core.stream.commentator import Stream, StreamSummary
 
 
 def add_parser(verbs: Any) -> None:
     """Describe the verb."""
     parser = verbs.add_parser(
         "stream",
-        help="comment on a video, a folder of pictures, a camera or the synthetic world",
-        description="Comment on a source of frames. A recorded source is understood frame by frame, as "
-        "fast as the model goes; a live one in real time, newest chunk first. Ctrl-C ends with a summary.",
+        help="comment on videos, folders of pictures, cameras or the synthetic world",
+        description="Comment on sources of frames. A recorded source is understood frame by frame, as "
+        "fast as the model goes; a live one in real time, newest chunk first. Several sources share one "
+        "model, which runs them as one batch. Ctrl-C ends with a summary.",
     )
-    parser.add_argument("source", help=ACCEPTED)
-    parser.add_argument("--realtime", action="store_true", help="play a recorded source like a live camera")
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=ACCEPTED)
+    parser.add_argument("--realtime", action="store_true", help="play recorded sources like live cameras")
     parser.add_argument("--jsonl", metavar="FILE", help="write the events, one JSON object a line")
-    parser.add_argument("--vtt", metavar="FILE", help="write WebVTT subtitles")
-    parser.add_argument("--mp4", metavar="FILE", help="write the frames with the commentary burnt in")
+    parser.add_argument("--vtt", metavar="FILE", help="write WebVTT subtitles (of one source)")
+    parser.add_argument(
+        "--mp4", metavar="FILE", help="write the frames with the commentary burnt in (of one source)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no commentary on the terminal")
     add_model_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Stream until the source ends or Ctrl-C; the summary goes to stderr in any case."""
+    """Stream until the sources end or Ctrl-C; the summary goes to stderr in any case."""
+    many = len(options.sources) > 1
+    if many and (options.mp4 or options.vtt):
+        raise ConfigError("--mp4 and --vtt are of one source; --jsonl takes the events of all")
     with ExitStack() as open_things:
-        source = open_things.enter_context(open_source(options.source))
-        if options.realtime and not source.live:
-            source = Paced(source)
+        sources = [open_things.enter_context(open_source(spec)) for spec in options.sources]
+        if options.realtime:
+            sources = [source if source.live else Paced(source) for source in sources]
         model, config = load(options)
+        from svlm_core.stream.engine import Engine
+        from svlm_core.stream.parallel import ParallelRuns
         from svlm_core.stream.run import StreamRun
         from svlm_core.stream.session import StreamSession
 
-        session = StreamSession(model, config)
-        stream = StreamRun(source, session)
+        streams: list[Stream] = [StreamSession(model, config)]
+        if many:
+            engine = open_things.enter_context(Engine(model, max_batch=len(sources)))
+            streams = [engine.open(config) for _ in sources]
+        runs = [StreamRun(source, stream) for source, stream in zip(sources, streams, strict=True)]
         sinks: list[Sink] = []
         if options.jsonl:
             sinks.append(open_things.enter_context(JsonLines(options.jsonl)))
         if options.vtt:
             sinks.append(open_things.enter_context(WebVtt(options.vtt)))
         if not options.quiet:
-            sinks.append(Terminal(sys.stdout))  # last: what is seen there is in the files
+            sinks.append(Terminal(sys.stdout, show_camera=many))  # last: what is seen there is in the files
         video = open_things.enter_context(AnnotatedVideo(options.mp4, config.fps)) if options.mp4 else None
+        parallel = ParallelRuns(runs)
         try:
-            for chunk, events in stream:
+            for chunk, events in (step for _, step in parallel) if many else runs[0]:
                 for event in events:
                     for sink in sinks:
                         sink.write(event)
@@ -68,8 +81,12 @@ def run(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             pass  # the usual end of a camera
         finally:
-            print(_summary(stream.summary(), session.capacity_tokens), file=sys.stderr)
-    return 0
+            for source, one, stream in zip(sources, runs, streams, strict=True):
+                name = f"{source.name}: " if many else ""
+                print(name + _summary(one.summary(), stream.capacity_tokens), file=sys.stderr)
+            for number, error in parallel.errors.items():
+                print(f"svlm: {sources[number].name}: {error}", file=sys.stderr)
+    return 1 if parallel.errors else 0
 
 
 def _summary(summary: StreamSummary, capacity: int) -> str:

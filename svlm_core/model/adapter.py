@@ -10,6 +10,10 @@ import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
+from svlm_core.errors import ModelError
+from svlm_core.model.attention import choose_attention
+from svlm_core.model.decoder import Decoder, rotate
+from svlm_core.model.dialect import Dialect
 from svlm_core.model.vision import Grid, VisionInput
 
 __all__ = ["StreamModel", "VisionInput"]
@@ -32,7 +36,12 @@ class StreamModel(ABC):
         vocab_size: width of the logits.
         max_positions: positions the model was trained for.
         video_token_id: the placeholder that stands for one visual token.
+        frames_per_step: frames in one temporal step of the vision tower.
+        feature_size: width of one visual token of `encode_vision`: hidden_size, or a multiple of it where the
+            family adds vision behind several layers.
         eos_token_ids: any of them ends the model's turn.
+        dialect: the special tokens of the family's turns and pictures.
+        decoder: the language model over packed, cached streams.
     """
 
     name: str
@@ -46,17 +55,62 @@ class StreamModel(ABC):
     vocab_size: int
     max_positions: int
     video_token_id: int
+    frames_per_step: int
+    feature_size: int
     eos_token_ids: frozenset[int]
+    dialect: Dialect
+    decoder: Decoder
+
+    def __init__(
+        self,
+        name: str,
+        hf: PreTrainedModel,
+        text_model: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        dialect: Dialect,
+        stream_defaults: dict[str, Any],
+    ) -> None:
+        """Set what all families share.
+
+        Args:
+            name: what the user asked for, used in messages.
+            hf: the whole model, with its lm_head.
+            text_model: its language model: embed_tokens, layers, norm, rotary_emb.
+            tokenizer: its tokenizer.
+            dialect: the family's special tokens.
+            stream_defaults: StreamConfig fields the checkpoint wants set.
+
+        Raises:
+            ModelError: the tokenizer is not this model's.
+        """
+        text = text_model.config
+        self.name, self.hf, self.tokenizer = name, hf.eval(), tokenizer
+        self.dialect, self.stream_defaults = dialect, stream_defaults
+        self.layers = text.num_hidden_layers
+        self.kv_heads = text.num_key_value_heads
+        self.head_dim = text_model.layers[0].self_attn.head_dim
+        self.hidden_size = self.feature_size = text.hidden_size
+        self.vocab_size = text.vocab_size
+        self.max_positions = text.max_position_embeddings
+        self.video_token_id = tokenizer.get_vocab().get(dialect.visual_token, -1)
+        self.eos_token_ids = _eos_token_ids(hf, tokenizer)
+        self._text_model = text_model
+        self.decoder = Decoder(text_model, self.rope, choose_attention(self.device, self.dtype))
+        if len(tokenizer) > self.vocab_size:
+            raise ModelError(
+                f"{name}: the tokenizer has {len(tokenizer)} tokens, the model only {self.vocab_size}; "
+                "tokenizer and weights are of different checkpoints"
+            )
 
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of the weights, and so of embeddings, keys and values."""
-        return self.hf.dtype
+        return self._text_model.embed_tokens.weight.dtype
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.hf.device
+        return self._text_model.embed_tokens.weight.device
 
     @abstractmethod
     def target_size(self, height: int, width: int, min_tokens: int, max_tokens: int) -> tuple[int, int]:
@@ -83,47 +137,49 @@ class StreamModel(ABC):
     def encode_vision(self, vision: VisionInput) -> Tensor:
         """Run the vision tower.
 
-        Frames do not look at each other beyond their own temporal patch, so several chunks of one size can be
-        encoded at once by joining their patches and adding up their t.
+        Frames do not look at each other beyond their own temporal patch, so several chunks of one size are
+        encoded at once by joining their patches and adding up their t (VisionInput.join).
 
         Returns:
-            [vision.tokens, hidden_size] in the model's dtype, in reading order: embeddings like any others.
+            [vision.tokens, feature_size] in the model's dtype, in reading order: embeddings like any others,
+            then what the family adds behind its first layers.
         """
 
-    @abstractmethod
     def embed(self, ids: Tensor) -> Tensor:
         """Embeddings of token ids: int64 [L] -> [L, hidden_size] in the model's dtype (any leading shape)."""
+        embeds: Tensor = self._text_model.embed_tokens(ids)
+        return embeds
 
-    @abstractmethod
     def hidden(
         self, embeds: Tensor, positions: Tensor, cache: Cache | None = None, attention_mask: Any = None
     ) -> Tensor:
-        """Run the decoder and return every position's final hidden state.
+        """Run transformers' own decoder, for training: every position's final hidden state.
+
+        Streaming runs `decoder`. Nothing is added behind the first layers here (see feature_size).
 
         Args:
             embeds: [B, L, hidden_size].
             positions: int or float [3, B, L]: the t, h, w position of each token.
             cache: holds the keys before these and takes theirs; None keeps none.
-            attention_mask: None for plain causal attention; [B, keys] with 0 at padding (in training); or
-                {"full_attention": bool [B, 1, L, keys]} to give the whole mask and save its construction.
+            attention_mask: None for plain causal attention; [B, keys] with 0 at padding; or the whole mask,
+                bool [B, 1, L, keys].
 
         Returns:
             [B, L, hidden_size] in the model's dtype, after the final norm.
         """
+        states: Tensor = self._text_model(
+            inputs_embeds=embeds,
+            position_ids=positions,
+            past_key_values=cache,
+            attention_mask=attention_mask,
+            use_cache=cache is not None,
+        ).last_hidden_state
+        return states
 
-    @abstractmethod
     def head(self, hidden: Tensor) -> Tensor:
         """Logits of hidden states: [..., hidden_size] -> float32 [..., vocab_size]."""
-
-    def forward(
-        self, embeds: Tensor, positions: Tensor, cache: Cache | None = None, attention_mask: Any = None
-    ) -> Tensor:
-        """Run the decoder and return the logits of the last position only: float32 [B, vocab_size].
-
-        A prefill has hundreds of positions and the vocabulary 150 thousand entries: the other logits are
-        never made. Arguments are those of `hidden`.
-        """
-        return self.head(self.hidden(embeds, positions, cache, attention_mask)[:, -1])
+        logits: Tensor = self.hf.get_output_embeddings()(hidden).float()
+        return logits
 
     @abstractmethod
     def vision_positions(self, grid: Grid, base: float, seconds_per_grid_step: float) -> Tensor:
@@ -142,7 +198,18 @@ class StreamModel(ABC):
     def vision_extent(self, grid: Grid, seconds_per_grid_step: float) -> float:
         """How far a visual block advances positions: text behind one at `base` goes on at base + extent."""
 
-    @abstractmethod
+    def rope(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """The decoder's rotary angles.
+
+        Args:
+            positions: float32 [3, T]: t, h, w of each token.
+
+        Returns:
+            cos and sin, float32 [T, head_dim], scaled where the checkpoint's RoPE type scales.
+        """
+        cos, sin = self._text_model.rotary_emb(positions.new_empty(0), positions[:, None])  # [1, T, head_dim]
+        return cos[0], sin[0]
+
     def rotate(self, keys: Tensor, positions: Tensor, inverse: bool = False) -> Tensor:
         """Apply the decoder's rotary embedding to keys, or take it off.
 
@@ -154,3 +221,14 @@ class StreamModel(ABC):
         Returns:
             float32 [..., L, head_dim], so that whoever stores it rounds once.
         """
+        cos, sin = self.rope(positions.float())
+        if inverse:  # some RoPE types also scale, so the transpose alone would not undo it
+            scale = self._text_model.rotary_emb.attention_scaling
+            cos, sin = cos / scale**2, -sin / scale**2
+        return rotate(keys.float(), cos, sin)
+
+
+def _eos_token_ids(hf: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    configured = hf.generation_config.eos_token_id
+    ids = configured if isinstance(configured, list) else [configured]
+    return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)

@@ -12,26 +12,21 @@ import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from transformers import (
+    CONFIG_MAPPING,
     AutoConfig,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedTokenizerBase,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2VLForConditionalGeneration,
 )
 from transformers.utils import logging as transformers_logging
 
 from svlm_core.config import DTYPES, read_yaml
 from svlm_core.errors import ModelError
 from svlm_core.model.adapter import StreamModel
-from svlm_core.model.qwen_vl import QwenVL
-from svlm_core.model.vision import load_patchifier, read_json
+from svlm_core.model.families import Family, find_family, unknown_family
+from svlm_core.model.vision import read_json
 
 EMBEDDED = "tiny"
-FAMILIES: dict[str, Any] = {
-    "qwen2_vl": Qwen2VLForConditionalGeneration,
-    "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
-}
 STORED_DTYPES = ("F32", "BF16", "F16")
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja", "stream.yaml")  # never pickles, never code
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
@@ -57,19 +52,13 @@ def load_model(name: str, *, dtype: str = "float32", device: str = "cpu") -> Str
         raise ModelError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
     target = _device(device)
     folder = find_checkpoint(name)
-    family = _family(folder)
-    config = _load_config(folder)
+    family, config = _family(folder)
     _check_weight_files(folder)
     tokenizer = _load_tokenizer(folder, config)
     hf = _load_weights(folder, family, config, getattr(torch, dtype)).to(target)
     stream_yaml = folder / "stream.yaml"
-    return QwenVL(
-        name,
-        hf,
-        tokenizer,
-        load_patchifier(folder, hf.config.vision_config),
-        read_yaml(stream_yaml) if stream_yaml.is_file() else {},
-    )
+    defaults = read_yaml(stream_yaml) if stream_yaml.is_file() else {}
+    return family.adapter(name, hf, tokenizer, family.load_frames(folder, hf.config), defaults)
 
 
 def find_checkpoint(name: str) -> Path:
@@ -115,26 +104,20 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _family(folder: Path) -> Any:
+def _family(folder: Path) -> tuple[Family, PreTrainedConfig]:
     path = folder / "config.json"
     if not path.is_file():
         raise ModelError(f"{folder}: has no config.json, so it is not a checkpoint")
-    family = read_json(path).get("model_type")
-    if family not in FAMILIES:
-        raise ModelError(
-            f"{path}: model_type {family!r} is not a family svlm can stream: supported {', '.join(FAMILIES)}"
-        )
-    return FAMILIES[family]
-
-
-def _load_config(folder: Path) -> PreTrainedConfig:
+    model_type = read_json(path).get("model_type")
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
+        raise unknown_family(path, model_type)
     config: PreTrainedConfig
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with _quiet():
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a wrong value can break transformers' own checks anywhere
-        path = folder / "config.json"
         raise ModelError(f"{path}: does not describe a model ({_one_line(error)})") from error
-    return config
+    return find_family(path, config), config
 
 
 def _check_weight_files(folder: Path) -> None:
@@ -189,10 +172,10 @@ def _load_tokenizer(folder: Path, config: PreTrainedConfig) -> PreTrainedTokeniz
         raise ModelError(f"{folder}: the tokenizer cannot be loaded ({_one_line(error)})") from error
 
 
-def _load_weights(folder: Path, family: Any, config: PreTrainedConfig, dtype: torch.dtype) -> Any:
+def _load_weights(folder: Path, family: Family, config: PreTrainedConfig, dtype: torch.dtype) -> Any:
     try:
         with _quiet():
-            model, report = family.from_pretrained(
+            model, report = family.hf.from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,

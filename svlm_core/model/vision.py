@@ -1,8 +1,9 @@
-"""Frames to the patches of a Qwen-VL vision tower, in plain torch, as transformers' processors make them."""
+"""Frames to what a vision tower takes, in plain torch, as transformers' processors make them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,13 @@ Grid = tuple[int, int, int]  # temporal patches, rows of patches, columns of pat
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+CENTRED = (0.5, 0.5, 0.5)  # as mean and std: colours from -1 to 1
+
+PROCESSOR_FILES = (  # how transformers has named them over time; what is for video comes first
+    "video_preprocessor_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,8 @@ class VisionInput:
     """Frames as the vision tower takes them.
 
     Attributes:
-        patches: float32 [t * h * w, channels * temporal_patch * patch * patch], normalised.
+        patches: normalised float32: patches [t * h * w, channels * temporal_patch * patch * patch], or whole
+            pictures [t, channels, height, width] for a tower that cuts them itself.
         grid: (t, h, w), counted in patches before merging.
         merge: side of the square of patches that becomes one visual token.
     """
@@ -39,7 +48,14 @@ class VisionInput:
     @property
     def tokens(self) -> int:
         """Visual tokens after merging: what these frames cost in the KV cache."""
-        return self.patches.shape[0] // self.merge**2
+        return self.grid[0] * self.grid[1] * self.grid[2] // self.merge**2
+
+    @classmethod
+    def join(cls, visions: Sequence[VisionInput]) -> VisionInput:
+        """Several chunks' frames of one size as one input; the tokens come out one chunk behind the other."""
+        first = visions[0]
+        steps = sum(vision.grid[0] for vision in visions)
+        return cls(torch.cat([v.patches for v in visions]), (steps, *first.grid[1:]), first.merge)
 
 
 @dataclass(frozen=True)
@@ -81,15 +97,10 @@ class Patchifier:
             The patches, ordered t, then merged row, merged column, row and column inside the merged square.
         """
         height, width = self.target_size(rgb.shape[1], rgb.shape[2], min_tokens, max_tokens)
-        frames = torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).float()
-        if (height, width) != rgb.shape[1:3]:
-            # bicubic overshoots, and models were trained on pictures scaled to whole uint8 values
-            scaled = functional.interpolate(frames, (height, width), mode="bicubic", antialias=True)
-            frames = scaled.round_().clamp_(0, 255)
+        frames = scaled(as_pictures(rgb), (height, width))
         if missing := -len(frames) % self.temporal_patch:
             frames = torch.cat([frames, frames[-1:].expand(missing, -1, -1, -1)])
-        std = torch.tensor(self.std).view(3, 1, 1)
-        frames = frames / (255 * std) - torch.tensor(self.mean).view(3, 1, 1) / std
+        frames = normalised(frames, self.mean, self.std)
         t, h, w = len(frames) // self.temporal_patch, height // self.patch, width // self.patch
         blocks = frames.view(
             *(t, self.temporal_patch, 3),
@@ -100,30 +111,71 @@ class Patchifier:
         return VisionInput(patches, (t, h, w), self.merge)
 
 
-def load_patchifier(folder: Path, vision_config: Any) -> Patchifier:
+def as_pictures(rgb: np.ndarray) -> Tensor:
+    """Frames as the tensor operations want them: uint8 [T, H, W, 3] -> float32 [T, 3, H, W], 0..255."""
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).float()
+
+
+def scaled(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """Scale [T, 3, H, W], 0..255, to (height, width): bicubic, antialiased."""
+    if tuple(pictures.shape[2:]) == size:
+        return pictures
+    # bicubic overshoots, and models were trained on pictures scaled to whole uint8 values
+    pictures = functional.interpolate(pictures, size, mode="bicubic", antialias=True)
+    return pictures.round_().clamp_(0, 255)
+
+
+def normalised(pictures: Tensor, mean: Channels, std: Channels) -> Tensor:
+    """[T, 3, H, W] from 0..255 to (x / 255 - mean) / std."""
+    scale = torch.tensor(std).view(3, 1, 1)
+    return pictures / (255 * scale) - torch.tensor(mean).view(3, 1, 1) / scale
+
+
+def load_patchifier(
+    folder: Path, vision_config: Any, mean: Channels = CLIP_MEAN, std: Channels = CLIP_STD
+) -> Patchifier:
     """A checkpoint's patchifier: geometry from its config, like the weights; colours from its processor.
 
     Args:
-        folder: the checkpoint. Its `preprocessor_config.json`, or the `processor_config.json` that newer
-            transformers write, may be missing: then mean and std are CLIP's, as in all Qwen-VL releases.
+        folder: the checkpoint; the file of its processor may be missing.
         vision_config: transformers' vision config of a Qwen-VL family.
+        mean: of each RGB channel, if no file says it; the default is that of all Qwen2-VL releases.
+        std: the same.
 
     Raises:
         ModelError: the file is not JSON, or its image_mean or image_std is not three numbers.
     """
     geometry = (vision_config.patch_size, vision_config.temporal_patch_size, vision_config.spatial_merge_size)
-    for name in ("preprocessor_config.json", "processor_config.json"):
+    path, settings = read_processor(folder)
+    return Patchifier(*geometry, *read_colours(path, settings, mean, std))
+
+
+def read_processor(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The settings of a checkpoint's video or picture processor and their file; none if there is no file.
+
+    Raises:
+        ModelError: the file cannot be read or is not JSON.
+    """
+    for name in PROCESSOR_FILES:
         path = folder / name
-        if not path.is_file():
-            continue
-        settings = read_json(path)
-        settings = settings.get("video_processor") or settings.get("image_processor") or settings
-        return Patchifier(
-            *geometry,
-            mean=_channels(path, settings, "image_mean", CLIP_MEAN),
-            std=_channels(path, settings, "image_std", CLIP_STD),
-        )
-    return Patchifier(*geometry)
+        if path.is_file():
+            settings = read_json(path)
+            settings = settings.get("video_processor") or settings.get("image_processor") or settings
+            if not isinstance(settings, dict):
+                raise ModelError(f"{path}: the processor must be a JSON object, got {settings!r}")
+            return path, settings
+    return folder, {}
+
+
+def read_colours(
+    path: Path, settings: dict[str, Any], mean: Channels, std: Channels
+) -> tuple[Channels, Channels]:
+    """A processor's image_mean and image_std; `mean` and `std` where it has none.
+
+    Raises:
+        ModelError: one is not three numbers, or a std is not positive.
+    """
+    return _channels(path, settings, "image_mean", mean), _channels(path, settings, "image_std", std)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -143,8 +195,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _channels(path: Path, settings: Any, name: str, default: Channels) -> Channels:
-    value = settings.get(name, default) if isinstance(settings, dict) else None
+def _channels(path: Path, settings: dict[str, Any], name: str, default: Channels) -> Channels:
+    value = settings.get(name, default)
     try:
         red, green, blue = (float(v) for v in value or ())
     except (TypeError, ValueError):

@@ -14,20 +14,23 @@ _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 class Terminal(Sink):
     """One line per event: `[mm:ss.s] text   (latency)`; gaps are marked, and dimmed on a real terminal."""
 
-    def __init__(self, stream: TextIO, origin_ns: int = 0) -> None:
+    def __init__(self, stream: TextIO, origin_ns: int = 0, show_camera: bool = False) -> None:
         """Write to a stream, which stays open.
 
         Args:
             stream: usually sys.stdout.
             origin_ns: the stamp that is shown as 00:00.0, on the source's clock.
+            show_camera: begin each line with the camera's name.
         """
         self._stream = stream
-        self._origin_ns = origin_ns
+        self._origin_ns, self._show_camera = origin_ns, show_camera
 
     def write(self, event: CommentaryEvent) -> None:
         """Write one line and flush it."""
         tenths = max(0, event.stamp_oldest_ns - self._origin_ns) * 10 // NS_PER_S
         line = f"[{tenths // 600:02d}:{tenths // 10 % 60:02d}.{tenths % 10}] "
+        if self._show_camera:
+            line = f"{_printable(event.camera)} {line}"
         if event.kind == KIND_GAP:
             line += f"-- gap: {gap_text(event)} --"
             if self._stream.isatty():

@@ -5,14 +5,40 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from svlm_core.config import StreamConfig
 from svlm_core.events import KIND_COMMENTARY, KIND_GAP, CommentaryEvent
 from svlm_core.frames import Chunk, FrameLedger
-from svlm_core.stream.session import ChunkResult, StreamSession
+from svlm_core.model.vision import VisionInput
+from svlm_core.stream.session import ChunkBudget, ChunkResult
 
 _RECENT_CHUNKS = 3600  # latencies the percentiles are taken from: memory must not grow with the stream
+
+
+class Stream(Protocol):
+    """A StreamSession, or an EngineStream; what they have in common."""
+
+    config: StreamConfig
+
+    @property
+    def cache_tokens(self) -> int:
+        """Tokens in the KV cache."""
+
+    @property
+    def capacity_tokens(self) -> int:
+        """Slots of the KV cache, 0 before the first chunk."""
+
+    def preprocess(self, chunk: Chunk) -> VisionInput:
+        """Make a chunk's frames ready; in any thread."""
+
+    def step(self, chunk: Chunk, vision: VisionInput | None, budget: ChunkBudget | None) -> ChunkResult:
+        """Understand one chunk."""
+
+    def reset(self) -> None:
+        """Forget everything."""
 
 
 @dataclass(frozen=True)
@@ -43,35 +69,41 @@ class StreamSummary:
 
 
 class Commentator:
-    """Runs a session and speaks in events.
+    """Runs a stream and speaks in events.
 
     Attributes:
-        last: the session's result for the last chunk, None before the first.
+        last: the stream's result for the last chunk, None before the first.
     """
 
-    def __init__(self, session: StreamSession, ledger: FrameLedger, camera: str, frame_id: str = "") -> None:
+    def __init__(self, stream: Stream, ledger: FrameLedger, camera: str, frame_id: str = "") -> None:
         """Comment on one camera.
 
         Args:
-            session: the stream; nobody else may step it.
+            stream: nobody else may step it.
             ledger: counts this camera's frames.
             camera: name that the events carry.
             frame_id: coordinate frame that the events carry.
         """
         self.last: ChunkResult | None = None
-        self._session, self._ledger, self._camera, self._frame_id = session, ledger, camera, frame_id
+        self._stream, self._ledger, self._camera, self._frame_id = stream, ledger, camera, frame_id
+        self._budget = ChunkBudget()
         self._next_chunk = 0
         self._chunks = self._silent = self._events = 0
         self._dropped_before: Counter[str] = Counter()
         self._newest_ns: int | None = None  # of the chunk before
         self._latency_ms: deque[float] = deque(maxlen=_RECENT_CHUNKS)
 
-    def take(self, chunk: Chunk, arrived_s: float | None = None) -> list[CommentaryEvent]:
+    def take(
+        self, chunk: Chunk, arrived_s: float | None = None, vision: VisionInput | None = None
+    ) -> list[CommentaryEvent]:
         """Understand a chunk.
 
         Args:
             chunk: the next one.
-            arrived_s: `time.monotonic()` when its newest frame was handed over; now if not given.
+            arrived_s: `time.monotonic()` when its newest frame of a live camera was handed over; the words
+                end when `chunk_budget_s` has passed since then. Not given: it is handed over now and has all
+                the time it needs.
+            vision: its frames, if `Stream.preprocess` has run already.
 
         Returns:
             A gap event if chunks are missing before this one, then the words if there are any.
@@ -79,9 +111,12 @@ class Commentator:
         Raises:
             SvlmError: as StreamSession.step.
         """
+        config = self._stream.config
+        deadline_s = None if arrived_s is None else arrived_s + (config.chunk_budget_s or config.chunk_s)
+        self._budget = ChunkBudget(deadline_s)
         arrived_s = time.monotonic() if arrived_s is None else arrived_s
         oldest_ns, newest_ns = chunk.frames[0].stamp_ns, chunk.frames[-1].stamp_ns
-        self.last = self._session.step(chunk)
+        self.last = self._stream.step(chunk, vision, self._budget)
         latency_ms = (time.monotonic() - arrived_s) * 1e3
         self._ledger.use(len(chunk.frames))
         self._latency_ms.append(latency_ms)
@@ -100,9 +135,13 @@ class Commentator:
         self._next_chunk, self._newest_ns = chunk.index + 1, newest_ns
         return events
 
+    def cancel(self) -> None:
+        """End the chunk in work after the step it is in; from any thread."""
+        self._budget.cancel()
+
     def restart(self, frame_id: str) -> None:
         """Begin a new stream of this camera: the session forgets, chunks count from 0, events count on."""
-        self._session.reset()
+        self._stream.reset()
         self._next_chunk, self._newest_ns = 0, None
         self._frame_id = frame_id
 
@@ -119,7 +158,7 @@ class Commentator:
             dict(ledger.dropped),
             float(p50),
             float(p99),
-            self._session.cache_tokens,
+            self._stream.cache_tokens,
         )
 
     def _event(

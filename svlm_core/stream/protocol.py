@@ -7,7 +7,7 @@ stream is a list of typed segments; nothing is ever found again by scanning toke
 
 Two presets. `streamingvlm` is what the released StreamingVLM checkpoints were trained on (arXiv 2510.09608,
 reference implementation): the query rides in the first chunk and leaves with it. `svlm` keeps the query in
-the head, for as long as the stream runs.
+the head, for as long as the stream runs. How turns and pictures are written is the model family's dialect.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from transformers import PreTrainedTokenizerBase
 
 from svlm_core.cache.segments import HEAD, Role, Segment, VisionSpan
 from svlm_core.config import StreamConfig
-from svlm_core.errors import ModelError
+from svlm_core.errors import ConfigError, ModelError
+from svlm_core.model.dialect import QWEN, Dialect
 
 SILENCE = " ..."  # said by itself: nothing new; behind a phrase: the phrase ends here
-_SPECIAL = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|video_pad|>")
 
 
 @dataclass(frozen=True)
@@ -38,38 +38,56 @@ class Protocol:
     """Renders the token stream with one tokenizer.
 
     Attributes:
-        tokenizer: any tokenizer that has the Qwen chat and vision tokens.
+        tokenizer: any tokenizer that has the dialect's special tokens.
         query_in_head: keep the query before the rounds; else it rides in the first chunk.
         time_text: write `Time=a-bs` before each chunk's frames.
+        dialect: how the model family writes turns and pictures.
     """
 
     tokenizer: PreTrainedTokenizerBase
     query_in_head: bool = True
     time_text: bool = True
+    dialect: Dialect = QWEN
     _special: dict[str, int] = field(init=False, repr=False)
+    _encoded: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Look the special tokens up by name; ModelError names the first that the tokenizer lacks."""
         vocabulary = self.tokenizer.get_vocab()
-        for token in _SPECIAL:
+        special = self.dialect.special_tokens
+        for token in special:
             if token not in vocabulary:
                 raise ModelError(f"the tokenizer has no {token} token: not a chat model with video")
-        object.__setattr__(self, "_special", {token: vocabulary[token] for token in _SPECIAL})
+        object.__setattr__(self, "_special", {token: vocabulary[token] for token in special})
 
     @classmethod
-    def from_config(cls, config: StreamConfig, tokenizer: PreTrainedTokenizerBase) -> Protocol:
-        """The preset that `config.protocol` names."""
-        return cls(tokenizer, config.protocol != "streamingvlm", config.time_text)
+    def from_config(
+        cls, config: StreamConfig, tokenizer: PreTrainedTokenizerBase, dialect: Dialect = QWEN
+    ) -> Protocol:
+        """The preset that `config.protocol` names.
+
+        Raises:
+            ConfigError: the preset is streamingvlm and the dialect not the one of its checkpoints.
+            ModelError: the tokenizer lacks a special token.
+        """
+        published = config.protocol == "streamingvlm"
+        if published and dialect != QWEN:
+            raise ConfigError(
+                "protocol streamingvlm is the token stream of the released StreamingVLM checkpoints, which "
+                "are of the Qwen2.5-VL kind; this model writes turns and pictures in another way: "
+                "set protocol to svlm"
+            )
+        return cls(tokenizer, not published, config.time_text, dialect)
 
     @property
     def end_of_turn(self) -> int:
-        """Id of <|im_end|>."""
-        return self._special["<|im_end|>"]
+        """Id of the special token that ends a turn."""
+        return self._special[self.dialect.end_of_turn]
 
     @property
     def silence(self) -> list[int]:
         """Ids of the silence mark."""
-        return self.words(SILENCE)
+        return self._fixed(SILENCE)
 
     def words(self, text: str) -> list[int]:
         """Encode text that comes from outside: special tokens in it are plain characters."""
@@ -77,8 +95,9 @@ class Protocol:
 
     def head(self, config: StreamConfig, previous: Sequence[int]) -> list[Segment]:
         """Everything before the first chunk; `previous` are the ids of the old text."""
+        begin = self._specials(self.dialect.begin)
         segments = [
-            Segment(Role.SYSTEM, HEAD, self._turn("system", config.system_prompt)),
+            Segment(Role.SYSTEM, HEAD, [*begin, *self._turn("system", config.system_prompt)]),
             Segment(Role.PREVIOUS_OPEN, HEAD, self._open("previous text")),
             Segment(Role.PREVIOUS, HEAD, list(previous)),
             Segment(Role.PREVIOUS_CLOSE, HEAD, self._close()),
@@ -89,7 +108,7 @@ class Protocol:
 
     def user(
         self, chunk: int, chunk_s: float, grid: tuple[int, int, int], tokens: int, query: str = ""
-    ) -> Segment:
+    ) -> list[Segment]:
         """The user turn of a chunk: its time, its frames and perhaps a query.
 
         Args:
@@ -98,15 +117,28 @@ class Protocol:
             grid: (t, h, w) of the chunk's frames in patches.
             tokens: visual tokens they make.
             query: what the user asks, put behind the frames.
+
+        Returns:
+            One segment for each block of visual tokens: one in all, or, if the dialect wants it so, one for
+            each of the t temporal steps. The first opens the turn, the last closes it.
         """
+        dialect = self.dialect
+        blocks = grid[0] if dialect.block_per_step else 1
+        block = (grid[0] // blocks, *grid[1:])
         ids = self._open("user")
         if self.time_text:
-            ids += self.words(f"Time={chunk * chunk_s:.1f}-{(chunk + 1) * chunk_s:.1f}s")
-        ids.append(self._special["<|vision_start|>"])
-        vision = VisionSpan(len(ids), tokens, grid)
-        ids += [self._special["<|video_pad|>"]] * tokens
-        ids += [self._special["<|vision_end|>"], *self.words(query), *self._close()]
-        return Segment(Role.USER, chunk, ids, vision)
+            time = f"Time={chunk * chunk_s:.1f}-{(chunk + 1) * chunk_s:.1f}s"
+            ids += self.words(dialect.before_words + time)
+        segments = []
+        for _ in range(blocks):
+            ids += self._specials(*dialect.vision_open)
+            vision = VisionSpan(len(ids), tokens // blocks, block)
+            ids += self._specials(dialect.visual_token) * vision.tokens
+            ids += self._specials(*dialect.vision_close)
+            segments.append(Segment(Role.USER, chunk, ids, vision))
+            ids = []
+        segments[-1].ids += [*self.words(query), *self._close()]
+        return segments
 
     def answer_open(self, chunk: int) -> Segment:
         """The opening of the assistant's turn, after which the model speaks."""
@@ -126,11 +158,23 @@ class Protocol:
         """What the assistant should say in a chunk, end of turn included (training targets)."""
         return [*(self.words(f" {sentence}") if sentence else []), *self.silence, self.end_of_turn]
 
+    def _fixed(self, text: str) -> list[int]:
+        """Encode text that every chunk has, once; a list of its own each time."""
+        if text not in self._encoded:
+            self._encoded[text] = self.words(text)
+        return list(self._encoded[text])
+
+    def _specials(self, *tokens: str) -> list[int]:
+        """Ids of special tokens; "" is none."""
+        return [self._special[token] for token in tokens if token]
+
     def _open(self, role: str) -> list[int]:
-        return [self._special["<|im_start|>"], *self.words(f"{role}\n")]
+        dialect = self.dialect
+        name = role.capitalize() if dialect.capital_roles else role
+        return [*self._specials(dialect.turn), *self._fixed(name + dialect.after_role)]
 
     def _close(self) -> list[int]:
-        return [self.end_of_turn, *self.words("\n")]
+        return [self.end_of_turn, *self._fixed("\n")]
 
     def _turn(self, role: str, text: str) -> list[int]:
-        return [*self._open(role), *self.words(text), *self._close()]
+        return [*self._open(role), *self.words(self.dialect.before_words + text), *self._close()]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from svlm_core.errors import SourceError
 from svlm_core.events import CommentaryEvent
 from svlm_core.frames import Chunk, Chunker, FrameLedger, LatestMailbox
+from svlm_core.model.vision import VisionInput
 from svlm_core.sources.source import Source
-from svlm_core.stream.commentator import Commentator, StreamSummary
-from svlm_core.stream.session import StreamSession
+from svlm_core.stream.commentator import Commentator, Stream, StreamSummary
 
 _JOIN_S = 2.0  # a camera that hangs must not hang the end of the stream
 
@@ -25,24 +26,27 @@ class _LiveChunk(Chunk):
 
     Attributes:
         arrived_s: time.monotonic() when it was complete; it may wait for the model from then on.
+        vision: its frames, preprocessed.
     """
 
     arrived_s: float
+    vision: VisionInput
 
 
 class StreamRun:
     """Iterates over (chunk, events).
 
-    A recorded source waits for the model: every chunk is understood. A live one does not: its frames are read
-    in a thread of their own, and the model always takes the newest chunk.
+    A recorded source waits for the model: every chunk is understood; while the model works on one, the next
+    is read and preprocessed. A live one does not wait: its frames are read in a thread of their own, and the
+    model always takes the newest chunk, and no longer than its budget.
     """
 
-    def __init__(self, source: Source, session: StreamSession) -> None:
+    def __init__(self, source: Source, stream: Stream) -> None:
         """Prepare; nothing is read before the iteration begins."""
-        self._source = source
+        self._source, self._stream = source, stream
         self._ledger = FrameLedger()
-        self._chunker = Chunker(session.config.chunk_s, session.config.fps, self._ledger)
-        self._commentator = Commentator(session, self._ledger, source.name)
+        self._chunker = Chunker(stream.config.chunk_s, stream.config.fps, self._ledger)
+        self._commentator = Commentator(stream, self._ledger, source.name)
 
     def __iter__(self) -> Iterator[Step]:
         """Understand the source's chunks.
@@ -57,8 +61,18 @@ class StreamRun:
         return self._commentator.summary()
 
     def _recorded(self) -> Iterator[Step]:
-        for chunk in self._chunks():
-            yield chunk, self._commentator.take(chunk)
+        chunks = self._chunks()
+
+        def prepare() -> tuple[Chunk, VisionInput] | None:
+            chunk = next(chunks, None)
+            return None if chunk is None else (chunk, self._stream.preprocess(chunk))
+
+        with ThreadPoolExecutor(1, thread_name_prefix="svlm-source") as ahead:
+            coming = ahead.submit(prepare)
+            while (prepared := coming.result()) is not None:
+                coming = ahead.submit(prepare)
+                chunk, vision = prepared
+                yield chunk, self._commentator.take(chunk, vision=vision)
 
     def _live(self) -> Iterator[Step]:
         mailbox: LatestMailbox[_LiveChunk] = LatestMailbox(self._ledger)
@@ -67,7 +81,9 @@ class StreamRun:
         def read() -> None:
             try:
                 for chunk in self._chunks():
-                    mailbox.put(_LiveChunk(chunk.index, chunk.frames, time.monotonic()))
+                    arrived_s = time.monotonic()
+                    vision = self._stream.preprocess(chunk)
+                    mailbox.put(_LiveChunk(chunk.index, chunk.frames, arrived_s, vision))
             except Exception as error:  # handed to the thread that iterates
                 broken.append(error)
             finally:
@@ -77,7 +93,7 @@ class StreamRun:
         reader.start()
         try:
             while (chunk := mailbox.get()) is not None:
-                yield chunk, self._commentator.take(chunk, chunk.arrived_s)
+                yield chunk, self._commentator.take(chunk, chunk.arrived_s, chunk.vision)
         finally:
             self._source.close()
             reader.join(_JOIN_S)

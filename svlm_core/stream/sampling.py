@@ -1,4 +1,4 @@
-"""Choosing the next token."""
+"""Choosing the next token, on the model's device."""
 
 from __future__ import annotations
 
@@ -16,27 +16,30 @@ class Sampler:
         self._config = config
         self._generator = torch.Generator(device).manual_seed(config.sampling_seed)
 
-    def __call__(self, logits: Tensor, context: Tensor) -> int:
-        """Pick a token.
+    def __call__(self, logits: Tensor, counts: Tensor) -> Tensor:
+        """Pick a token; nothing is read back to the CPU.
 
         Args:
             logits: float32 [vocabulary].
-            context: int64 [N], the ids whose repetition is penalised (Keskar et al. 2019, arXiv 1909.05858).
+            counts: int32 [vocabulary]; the repetition of ids whose count is positive is penalised
+                (Keskar et al. 2019, arXiv 1909.05858).
+
+        Returns:
+            int64 scalar, on the device of the logits.
         """
         config = self._config
         if config.repetition_penalty != 1.0:
-            seen = torch.unique(context)
-            score = logits[seen]
-            logits = logits.clone()
             penalty = config.repetition_penalty
-            logits[seen] = torch.where(score > 0, score / penalty, score * penalty)
+            penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
+            logits = torch.where(counts > 0, penalised, logits)
         if config.temperature == 0.0:
-            return int(logits.argmax())
+            return logits.argmax()
         logits = logits / config.temperature
         if 0 < config.top_k < len(logits):
             logits = logits.masked_fill(logits < logits.topk(config.top_k).values[-1], -torch.inf)
         if config.top_p < 1.0:
             ordered, index = logits.sort(descending=True)
             mass_before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-            logits = logits.index_fill(0, index[mass_before > config.top_p], -torch.inf)
-        return int(torch.multinomial(logits.softmax(-1), 1, generator=self._generator))
+            beyond = torch.zeros_like(logits, dtype=torch.bool).scatter_(0, index, mass_before > config.top_p)
+            logits = logits.masked_fill(beyond, -torch.inf)
+        return torch.multinomial(logits.softmax(-1), 1, generator=self._generator)[0]

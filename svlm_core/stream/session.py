@@ -3,29 +3,59 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from svlm_core.cache.arena import KVArena
 from svlm_core.cache.context import CachedContext
+from svlm_core.cache.pool import KVPools
 from svlm_core.cache.segments import Role, Segment
 from svlm_core.cache.window import POLICIES, Limits
 from svlm_core.config import StreamConfig
 from svlm_core.errors import CacheFullError
 from svlm_core.frames import Chunk
 from svlm_core.model.adapter import StreamModel, VisionInput
+from svlm_core.model.decoder import Piece, Visual
 from svlm_core.stream.positions import place
 from svlm_core.stream.protocol import Protocol
+from svlm_core.stream.runner import Answer, Choose, Encode, Forward, Runner, Work
 from svlm_core.stream.sampling import Sampler
 
-Choose = Callable[[Tensor, Tensor], int]  # (logits [vocabulary], ids in the context [N]) -> token id
+Steps = Generator[Work, Any, "ChunkResult"]
+
+FINISH_END = "end"  # the model ended its turn
+FINISH_LENGTH = "length"  # max_new_tokens
+FINISH_DEADLINE = "deadline"  # the chunk's time was spent; the phrase goes on in the next chunk
+FINISH_CANCELLED = "cancelled"
 
 _LONGEST_STREAM_S = 1e9  # thirty years: the widest time text a capacity is computed for
+
+
+@dataclass
+class ChunkBudget:
+    """How long one chunk may take; asked between steps, so it ends at a token boundary.
+
+    Attributes:
+        deadline_s: `time.monotonic()` after which no further token is begun; None for no limit.
+        cancelled: whether the chunk shall end after the step it is in.
+    """
+
+    deadline_s: float | None = None
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        """End the chunk after the step it is in; from any thread."""
+        self.cancelled = True
+
+    @property
+    def spent(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline_s is not None and time.monotonic() >= self.deadline_s
 
 
 @dataclass(frozen=True)
@@ -37,35 +67,52 @@ class ChunkResult:
         token_ids: all ids generated, silence mark and end of turn included.
         prefill_tokens: tokens of the chunk's prefill.
         cache_tokens: tokens in the KV cache after the chunk.
-        stage_ms: wall time of preprocess, vision, cache, prefill and decode, milliseconds.
+        finish: why the words end: one of the FINISH_ constants.
+        stage_ms: wall time of preprocess, vision, cache, prefill and decode, milliseconds; in a batch, other
+            streams' work included.
     """
 
     text: str
     token_ids: tuple[int, ...]
     prefill_tokens: int
     cache_tokens: int
+    finish: str = FINISH_END
     stage_ms: dict[str, float] = field(default_factory=dict)
 
 
 class StreamSession:
-    """Runs the chunk loop: encode new frames, evict, prefill, decode. Not thread-safe: one worker calls."""
+    """The chunk loop of one stream: encode new frames, evict, prefill, decode. One worker calls at a time.
 
-    def __init__(self, model: StreamModel, config: StreamConfig, choose: Choose | None = None) -> None:
+    What it needs of the model it asks for, as works that `steps` yields; so the same code runs alone (`step`)
+    and in a batch with other streams (svlm_core.stream.engine).
+    """
+
+    def __init__(
+        self,
+        model: StreamModel,
+        config: StreamConfig,
+        choose: Choose | None = None,
+        allocate: Callable[[int], KVArena] | None = None,
+    ) -> None:
         """Prepare a stream; the KV cache is allocated with the first chunk, whose frames decide its size.
 
         Args:
             model: shared by any number of sessions.
             config: this stream's settings.
             choose: picks the next token in place of the sampling that the settings describe.
+            allocate: capacity -> where the cache is to be, if others shall lie beside it.
         """
         self.config = config
         self._model = model
-        self._protocol = Protocol.from_config(config, model.tokenizer)
+        self._protocol = Protocol.from_config(config, model.tokenizer, model.dialect)
         self._policy = POLICIES[config.policy]
         # The reference counts the moved turn's <|im_end|> into the text window.
         text_window = config.text_window_tokens - (config.protocol == "streamingvlm")
         self._limits = Limits(config.window_chunks, config.text_sink_tokens, max(0, text_window))
         self._given_choose = choose
+        self._runner: Runner | None = None
+        sizes = (model.layers, model.kv_heads, model.head_dim, model.dtype, model.device)
+        self._allocate = allocate or KVPools(1, *sizes)
         self.reset()
 
     @property
@@ -94,130 +141,202 @@ class StreamSession:
         self._context: CachedContext | None = None
         self._choose: Choose = self._given_choose or Sampler(self.config, self._model.device)
 
-    @torch.inference_mode()
-    def step(self, chunk: Chunk) -> ChunkResult:
-        """Understand one chunk.
+    def preprocess(self, chunk: Chunk) -> VisionInput:
+        """Make a chunk's frames ready, on the CPU; touches nothing else, so it may run ahead in any thread.
 
         Raises:
-            CacheFullError: it does not fit; the stream is as before the call.
             SourceError: the frames' shape is one no model can see.
         """
-        config, model = self.config, self._model
+        config = self.config
+        return self._model.preprocess(chunk.rgb(), config.min_visual_tokens, config.max_visual_tokens)
+
+    def step(
+        self, chunk: Chunk, vision: VisionInput | None = None, budget: ChunkBudget | None = None
+    ) -> ChunkResult:
+        """Understand one chunk, alone. Arguments and errors are those of `steps`."""
+        self._runner = self._runner or Runner(self._model)
+        return drive(self.steps(chunk, vision, budget), self._runner.run)
+
+    @torch.inference_mode()
+    def steps(
+        self, chunk: Chunk, vision: VisionInput | None = None, budget: ChunkBudget | None = None
+    ) -> Steps:
+        """Understand one chunk, in steps.
+
+        Args:
+            chunk: the next one; numbers may be left out, not repeated.
+            vision: its frames, if `preprocess` has run already.
+            budget: limits the time; no limit if not given.
+
+        Yields:
+            What the model is to do; send the answer, or throw the exception, that Runner gives for it.
+
+        Returns:
+            The result.
+
+        Raises:
+            CacheFullError: the chunk does not fit; the stream is as before the call.
+            SourceError: the frames' shape is one no model can see; the stream is as before the call.
+            NumericsError: the scores were not finite; the stream begins anew, as after any other error.
+        """
+        budget = budget or ChunkBudget()
         stage_ms: dict[str, float] = {}
         with _timed(stage_ms, "preprocess"):
-            vision = model.preprocess(chunk.rgb(), config.min_visual_tokens, config.max_visual_tokens)
+            vision = vision or self.preprocess(chunk)
         with _timed(stage_ms, "vision"):
-            features = model.encode_vision(vision)  # [tokens, hidden]
-        with _timed(stage_ms, "cache"):
-            context = self._context or self._begin(vision)
-            self._forget(context, chunk.index)
-        with _timed(stage_ms, "prefill"):
-            prompt = self._open_round(context, chunk.index, vision)
-            tokens = context.pending + sum(len(segment.ids) for segment in prompt)
-            context.arena.reserve(tokens + config.max_new_tokens)
-            context.segments += prompt
-            self._context = context
-            frames_per_grid_step = -(-len(chunk.frames) // vision.grid[0])
-            logits = self._run(context, features, frames_per_grid_step / config.fps)
-        with _timed(stage_ms, "cache"):
-            context.remember_text()
-            context.rebase()
-        with _timed(stage_ms, "decode"):
-            said = self._decode(context, chunk.index, logits)
+            features = yield Encode(vision)  # [tokens, feature_size]
+        if budget.cancelled:
+            return ChunkResult("", (), 0, self.cache_tokens, FINISH_CANCELLED, stage_ms)
+        try:
+            with _timed(stage_ms, "cache"):
+                context = self._context or self._begin(vision)
+                yield from self._forget(context, chunk.index)
+            with _timed(stage_ms, "prefill"):
+                tokens = self._open_round(context, chunk.index, vision, features)
+                token = yield from self._run(context, self._choose)
+            with _timed(stage_ms, "cache"):
+                context.remember_text()
+                context.rebase()
+            with _timed(stage_ms, "decode"):
+                said, finish = yield from self._decode(context, chunk.index, token, budget)
+        except CacheFullError:
+            raise
+        except Exception:
+            self.reset()
+            raise
         speech = self._protocol.take_apart(said).speech
-        text = cast(str, model.tokenizer.decode(speech, skip_special_tokens=True)).strip()
-        return ChunkResult(text, tuple(said), tokens, context.cached_tokens, stage_ms)
+        text = cast(str, self._model.tokenizer.decode(speech, skip_special_tokens=True)).strip()
+        return ChunkResult(text, tuple(said), tokens, context.cached_tokens, finish, stage_ms)
 
     def _begin(self, vision: VisionInput) -> CachedContext:
         model = self._model
-        capacity = self._capacity(vision.tokens)
+        capacity = self._capacity(vision)
         if capacity > model.max_positions:
             raise CacheFullError(
                 f"the settings need a KV cache of {capacity} tokens, {model.name} knows only "
                 f"{model.max_positions} positions; shorten vision_window_s, text_window_tokens, "
                 "max_visual_tokens or full_capacity_tokens"
             )
-        arena = KVArena(model.layers, model.kv_heads, model.head_dim, capacity, model.dtype, model.device)
-        return CachedContext(arena, model.rotate)
+        arena = self._allocate(capacity)
+        return CachedContext(arena, model.rotate, model.vocab_size, self._policy.contiguous)
 
-    def _capacity(self, visual_tokens: int) -> int:
+    def _capacity(self, vision: VisionInput) -> int:
         """Most tokens that are ever cached at once, an upper bound from the settings alone."""
         config, protocol = self.config, self._protocol
-        if config.policy == "full":
+        if not self._policy.bounded:
             return config.full_capacity_tokens
         head = sum(len(segment.ids) for segment in protocol.head(config, ()))
         far = round(_LONGEST_STREAM_S / config.chunk_s)
-        user = protocol.user(far, config.chunk_s, (1, 1, 1), visual_tokens, config.prompt)
+        steps = -(
+            -round(config.chunk_s * config.fps) // self._model.frames_per_step
+        )  # of a chunk without gaps
+        tokens = vision.tokens // vision.grid[0] * steps
+        turn = protocol.user(far, config.chunk_s, (steps, *vision.grid[1:]), tokens, config.prompt)
+        user = sum(len(segment.ids) for segment in turn)
         answer = len(protocol.answer_open(0).ids) + config.max_new_tokens
         closing = len(protocol.silence) + len(protocol.take_apart([]).close)
         given = len(protocol.words(config.previous_text))
         text = max(given, config.text_sink_tokens + config.text_window_tokens)
-        return head + text + (config.window_chunks + 1) * (len(user.ids) + answer + closing)
+        return head + text + (config.window_chunks + 1) * (user + answer + closing)
 
-    def _forget(self, context: CachedContext, chunk: int) -> None:
+    def _forget(self, context: CachedContext, chunk: int) -> Generator[Work, Any, None]:
         """Carry out the policy before a chunk."""
         if not context.segments:
             return
-        retention = self._policy(context.segments, chunk, self._limits)
+        retention = self._policy.retain(context.segments, chunk, self._limits)
         newest = max(segment.chunk for segment in context.segments)
         if any(context.segments[i].chunk == newest for i in retention.move):
             # A window of one chunk: the end of what was said has not been run through the model yet.
             context.arena.reserve(context.pending)
-            self._run(context, None, 0.0)
+            yield from self._run(context, None)
             context.remember_text()
         elif any(context.segments[i].chunk == newest for i in retention.evict):
             context.drop_pending()
         context.retain(retention)
+        if self._policy.recompute:
+            context.restart()
 
-    def _open_round(self, context: CachedContext, chunk: int, vision: VisionInput) -> list[Segment]:
-        """The chunk's new segments, the head before them if this is the first chunk."""
+    def _open_round(self, context: CachedContext, chunk: int, vision: VisionInput, features: Tensor) -> int:
+        """Append the chunk's segments, the head before them if this is the first; returns all pending tokens.
+
+        Raises:
+            CacheFullError: they do not fit; nothing was appended.
+        """
         config, protocol = self.config, self._protocol
         head = [] if context.segments else protocol.head(config, protocol.words(config.previous_text))
         query = config.prompt if head and not protocol.query_in_head else ""
         user = protocol.user(chunk, config.chunk_s, vision.grid, vision.tokens, query)
-        return [*head, user, protocol.answer_open(chunk)]
+        offset = 0
+        for segment in user:
+            if segment.vision is not None:
+                segment.features = features[offset : offset + segment.vision.tokens]
+                offset += segment.vision.tokens
+        opened = [*head, *user, protocol.answer_open(chunk)]
+        tokens = context.pending + sum(len(segment.ids) for segment in opened)
+        context.arena.reserve(tokens + config.max_new_tokens)
+        context.append(*opened)
+        self._context = context
+        return tokens
 
-    def _run(self, context: CachedContext, features: Tensor | None, seconds_per_grid_step: float) -> Tensor:
-        """Run the model on everything pending; returns the last position's logits, float32 [vocabulary]."""
+    def _run(self, context: CachedContext, choose: Choose | None) -> Generator[Work, Any, Any]:
+        """Run the model on everything pending; returns the next token's id, None without `choose`."""
         model = self._model
         pending = _tail(context.segments, context.pending)
         positions, next_position = place(
             pending,
             context.next_position,
-            lambda grid, base: model.vision_positions(grid, base, seconds_per_grid_step),
+            lambda grid, base: model.vision_positions(grid, base, model.frames_per_step / self.config.fps),
         )  # [3, L]
-        ids = torch.tensor([i for segment in pending for i in segment.ids], device=model.device)
-        embeds = model.embed(ids)  # [L, hidden]
-        offset = 0
-        for segment in pending:  # by place, not by id: a model may say the video pad, too
-            if segment.vision is not None and features is not None:
-                start = offset + segment.vision.start
-                embeds[start : start + segment.vision.tokens] = features
+        visual, offset = [], 0
+        for segment in pending:  # by place, not by id: a model may say the visual token, too
+            if segment.vision is not None and segment.features is not None:
+                visual.append(Visual(offset + segment.vision.start, segment.features))
             offset += len(segment.ids)
-        logits = model.forward(embeds[None], positions[:, None].to(model.device), context.arena)
+        ids = torch.tensor([i for segment in pending for i in segment.ids], device=model.device)
+        piece = Piece(ids, positions.to(model.device), context.arena, tuple(visual))
+        token = yield Forward(piece, choose, context.counts)
         context.extend(positions, next_position)
-        return logits[0]
+        if not self._policy.recompute:
+            for segment in pending:
+                segment.features = None
+        return token
 
-    def _decode(self, context: CachedContext, chunk: int, logits: Tensor) -> list[int]:
-        """Generate until the end of the turn or the token limit; the turn is left closed, its end pending."""
-        model, config = self._model, self.config
-        ends = model.eos_token_ids | {self._protocol.end_of_turn}
-        penalised = torch.tensor(context.ids, device=model.device)
-        speech = Segment(Role.SPEECH, chunk, [])
-        context.segments.append(speech)
-        said: list[int] = []
+    def _decode(
+        self, context: CachedContext, chunk: int, token: int, budget: ChunkBudget
+    ) -> Generator[Work, Any, tuple[list[int], str]]:
+        """Generate from the first token on; the turn is left closed, its end pending."""
+        config = self.config
+        ends = self._model.eos_token_ids | {self._protocol.end_of_turn}
+        context.append(Segment(Role.SPEECH, chunk, []))
+        said = [token]
         while True:
-            token = self._choose(logits, penalised)
-            said.append(token)
-            if token in ends or len(said) == config.max_new_tokens:
-                break
-            speech.ids.append(token)
-            logits = self._run(context, None, 0.0)
-            penalised = torch.cat([penalised, penalised.new_tensor([token])])
+            if said[-1] in ends:
+                finish = FINISH_END
+            elif len(said) == config.max_new_tokens:
+                finish = FINISH_LENGTH
+            elif budget.cancelled:
+                finish = FINISH_CANCELLED
+            elif budget.spent:
+                finish = FINISH_DEADLINE
+            else:
+                context.say(said[-1])
+                said.append((yield from self._run(context, self._choose)))
+                continue
+            break
         answer = self._protocol.take_apart([i for i in said if i not in ends])
-        speech.ids = answer.speech
-        context.segments.append(Segment(Role.ANSWER_CLOSE, chunk, answer.close))
-        return said
+        context.end_speech(answer.speech, Segment(Role.ANSWER_CLOSE, chunk, answer.close))
+        return said, finish
+
+
+def drive(steps: Steps, run: Callable[[Sequence[Work]], list[Answer]]) -> ChunkResult:
+    """Take one stream's steps to their end with `run` (Runner.run); its errors are those of the steps."""
+    try:
+        work = next(steps)
+        while True:
+            (answer,) = run([work])
+            work = steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
+    except StopIteration as end:
+        return cast(ChunkResult, end.value)
 
 
 def _tail(segments: list[Segment], tokens: int) -> list[Segment]:
@@ -227,7 +346,9 @@ def _tail(segments: list[Segment], tokens: int) -> list[Segment]:
         if tokens == 0:
             break
         whole = tokens >= len(segment.ids)
-        tail.append(segment if whole else replace(segment, ids=segment.ids[-tokens:], vision=None))
+        tail.append(
+            segment if whole else replace(segment, ids=segment.ids[-tokens:], vision=None, features=None)
+        )
         tokens -= min(tokens, len(segment.ids))
     return tail[::-1]
 

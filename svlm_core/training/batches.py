@@ -37,7 +37,7 @@ class StageBatches(Dataset[dict[str, Tensor]]):
         self._config: StreamConfig = recipe.stream_config
         self._streamed = self._config.replace(recipe.export, "export")
         self._padding = model.tokenizer.pad_token_id or 0
-        self._protocol = Protocol.from_config(self._config, model.tokenizer)
+        self._protocol = Protocol.from_config(self._config, model.tokenizer, model.dialect)
         self._world = WorldConfig(renewal=self._stage.renewal)
         self._symbols = SymbolDictionary(model.hidden_size)
 

@@ -60,8 +60,7 @@ class Objective(nn.Module):
             embeds = embeds.masked_scatter(visual, seen)
         cache = mask = None
         if past_keys is not None and past_values is not None and past_tokens is not None:
-            cache, allowed = past_cache(past_keys, past_values, past_tokens, input_ids.shape[1])
-            mask = {"full_attention": allowed}
+            cache, mask = past_cache(past_keys, past_values, past_tokens, input_ids.shape[1])
         hidden = self._model.hidden(embeds, positions, cache, mask)  # [B, L, hidden]
         learned = weights[:, 1:] > 0
         logits = self._model.head(hidden[:, :-1][learned])  # [M, vocabulary]

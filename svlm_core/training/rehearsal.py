@@ -9,6 +9,7 @@ of it. Gradients reach what the answer's own tokens compute: how the cache is re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,8 @@ from svlm_core.config import StreamConfig
 from svlm_core.frames import NS_PER_S, Chunk, Frame
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.protocol import Protocol
-from svlm_core.stream.session import StreamSession
+from svlm_core.stream.runner import Answer, Forward, Runner, Work
+from svlm_core.stream.session import StreamSession, drive
 from svlm_core.training.recipe import Weights
 from svlm_core.training.samples import answer_weights
 from svlm_core.world.render import Renderer
@@ -59,8 +61,9 @@ class Rehearsal:
         self, model: StreamModel, config: StreamConfig, world: WorldConfig, weights: Weights, seed: int
     ) -> None:
         """Prepare to stream the world `seed` with the model as it is now."""
-        self._protocol = Protocol.from_config(config, model.tokenizer)
+        self._protocol = Protocol.from_config(config, model.tokenizer, model.dialect)
         self._session = StreamSession(model, config, self._choose)
+        self._runner = Runner(model)
         self._world, self._weights, self._seed = world, weights, seed
         self._answer: list[int] = []
         self._taken: tuple[Tensor, Tensor, int, float] | None = None
@@ -75,7 +78,7 @@ class Rehearsal:
             self._take = second.index >= _WARM_UP_S and rng.random() < _TAKEN[second.kind]
             stamps = (second.index * NS_PER_S + k * NS_PER_S // WORLD_FPS for k in range(WORLD_FPS))
             frames = (Frame(ns, rgb) for ns, rgb in zip(stamps, renderer.frames(second), strict=True))
-            self._session.step(Chunk(second.index, tuple(frames)))
+            drive(self._session.steps(Chunk(second.index, tuple(frames))), self._run)
             if self._taken is None:
                 continue
             keys, values, opening, position = self._taken
@@ -88,16 +91,20 @@ class Rehearsal:
                 break
         return moments
 
-    def _choose(self, logits: Tensor, context: Tensor) -> int:
-        """Say the truth; before its first word, take the cache if this second was chosen."""
-        if self._take:
+    def _run(self, works: Sequence[Work]) -> list[Answer]:
+        """Do what the session asks; after its prefill, take the cache if this second was chosen."""
+        answers = self._runner.run(works)
+        (work,) = works
+        if self._take and isinstance(work, Forward) and work.choose is not None:
             self._take = False
-            cached = self._session.context
-            slots = torch.from_numpy(cached.slots[:-1])
-            with torch.inference_mode(False):  # copies that autograd may build on
-                keys = cached.arena.keys.clone()[:, 0, :, slots]
-                values = cached.arena.values.clone()[:, 0, :, slots]
-            self._taken = keys, values, cached.ids[-1], cached.next_position - 1
+            piece = work.piece
+            before = piece.store.length + len(piece.ids) - 1  # tokens before the prompt's last one
+            keys, values = (each[:, :, :before].clone() for each in (piece.store.keys, piece.store.values))
+            self._taken = keys, values, int(piece.ids[-1]), float(piece.positions[0, -1])
+        return answers
+
+    def _choose(self, logits: Tensor, counts: Tensor) -> int:
+        """Say the truth."""
         token, *self._answer = self._answer
         return token
 

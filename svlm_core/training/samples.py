@@ -137,8 +137,10 @@ class StreamSampler:
             spoken = None if forgotten else second.sentence
             words = self._sentence(spoken) if spoken else []
             opened.ids = [*opened.ids, *words, *self._protocol.silence, *closing]
-            given = len(user.ids) + len(opened.ids) - len(words) - len(closing) - len(self._protocol.silence)
-            ids += user.ids + opened.ids
+            turns = [*user, opened]
+            said = len(words) + len(closing) + len(self._protocol.silence)
+            given = sum(len(segment.ids) for segment in turns) - said
+            ids += [i for segment in turns for i in segment.ids]
             # The mark said in place of a forgotten sentence is not what should be learned.
             w, t = (
                 ([0.0] * 2, [NOT_LEARNED] * 2) if forgotten else answer_weights(self._weights, second, words)
@@ -146,7 +148,7 @@ class StreamSampler:
             newline = len(closing) - 1
             weights += [0.0] * given + w + [0.0] * newline
             tags += [NOT_LEARNED] * given + t + [NOT_LEARNED] * newline
-            parts += [user, opened]
+            parts += turns
         positions, _ = place(parts, 0.0, self._place_vision)
         return Sample(ids, weights, tags, positions, seed, chunk)
 

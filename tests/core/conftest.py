@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from golden import Trace, load_trace, write_checkpoint
-from random_qwen import FAMILIES, write_random_qwen
+from random_models import FAMILIES, write_random_model
 
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import load_model
@@ -36,7 +36,7 @@ def golden_t3() -> Trace:
 def random_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Family -> folder of a very small random checkpoint. Copy it before damaging it."""
     folder = tmp_path_factory.mktemp("random_checkpoints")
-    return {family: write_random_qwen(folder / family, family) for family in FAMILIES}
+    return {family: write_random_model(folder / family, family) for family in FAMILIES}
 
 
 @pytest.fixture(params=FAMILIES)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from random_qwen import write_random_qwen
+from random_models import write_random_model
 from safetensors.torch import load_file, save_file
 
 from svlm_core.cli.main import main
@@ -49,7 +49,7 @@ Svlm = Callable[..., Ended]
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A very small random model: what it says means nothing, but it says it through every real part."""
-    return write_random_qwen(tmp_path_factory.mktemp("checkpoint") / "model")
+    return write_random_model(tmp_path_factory.mktemp("checkpoint") / "model")
 
 
 @pytest.fixture

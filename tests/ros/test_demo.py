@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 import pytest
-from random_qwen import write_random_qwen
+from random_models import write_random_model
 
 REPOSITORY = Path(__file__).parents[2]
 LIMIT_S = 300.0  # torch's import on a busy machine
@@ -25,7 +25,7 @@ def start_demo(*arguments: str | Path) -> subprocess.Popen[str]:
 @pytest.fixture
 def random_folder(tmp_path: Path) -> Path:
     """A random checkpoint: it has no idea what it sees."""
-    folder = write_random_qwen(tmp_path / "qwen")
+    folder = write_random_model(tmp_path / "qwen")
     (folder / "stream.yaml").write_text(
         "min_visual_tokens: 1\nmax_visual_tokens: 9\nmax_new_tokens: 4\ntext_sink_tokens: 16\n"
         "text_window_tokens: 32\n"

@@ -17,7 +17,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from random_qwen import write_random_qwen
+from random_models import write_random_model
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
@@ -38,7 +38,7 @@ EPOCH_S = 1_700_000_000
 @pytest.fixture(scope="module")
 def random_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A very small random checkpoint whose frames need few tokens."""
-    folder = write_random_qwen(tmp_path_factory.mktemp("random") / "qwen")
+    folder = write_random_model(tmp_path_factory.mktemp("random") / "qwen")
     (folder / "stream.yaml").write_text(
         "min_visual_tokens: 1\nmax_visual_tokens: 9\nmax_new_tokens: 4\ntext_sink_tokens: 16\n"
         "text_window_tokens: 32\n"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from properties import invariant
 
 from svlm_core.cache.segments import HEAD, Role, Segment, VisionSpan
-from svlm_core.cache.window import POLICIES, Limits, Policy, Retention, trim
+from svlm_core.cache.window import POLICIES, Limits, Retention, trim
 from svlm_core.config import POLICIES as NAMES
 
 limits_of = st.builds(
@@ -81,7 +81,7 @@ def test_the_head_stays_the_order_is_kept_and_nothing_is_touched(
     name: str, stream: Stream, limits: Limits
 ) -> None:
     before = copy.deepcopy(stream.segments)
-    retention = POLICIES[name](stream.segments, stream.chunk, limits)
+    retention = POLICIES[name].retain(stream.segments, stream.chunk, limits)
     assert stream.segments == before, "a policy only decides"
     leaving = [*retention.evict, *retention.move]
     assert len(set(leaving)) == len(leaving)
@@ -98,11 +98,11 @@ def test_the_head_stays_the_order_is_kept_and_nothing_is_touched(
     assert bool(retention) == (left != before)
 
 
-@pytest.mark.parametrize("name", ["streaming", "full", "last-frames"])
+@pytest.mark.parametrize("name", ["streaming", "full", "window-recompute", "native-positions", "last-frames"])
 @invariant
 @given(stream=streams(), limits=limits_of)
 def test_deciding_again_changes_nothing(name: str, stream: Stream, limits: Limits) -> None:
-    policy: Policy = POLICIES[name]
+    policy = POLICIES[name].retain
     left = apply(stream.segments, policy(stream.segments, stream.chunk, limits))
     assert not policy(left, stream.chunk, limits)
 
@@ -112,7 +112,7 @@ def test_deciding_again_changes_nothing(name: str, stream: Stream, limits: Limit
 def test_streaming_keeps_recent_chunks_whole_and_the_ends_of_the_old_text(
     stream: Stream, limits: Limits
 ) -> None:
-    left = apply(stream.segments, POLICIES["streaming"](stream.segments, stream.chunk, limits))
+    left = apply(stream.segments, POLICIES["streaming"].retain(stream.segments, stream.chunk, limits))
     first = stream.chunk - limits.chunks + 1  # with the next chunk, `chunks` of them
     recent = [segment for segment in stream.segments if segment.chunk >= max(first, 0)]
     assert [segment for segment in left if segment.chunk != HEAD] == recent
@@ -126,22 +126,32 @@ def test_streaming_keeps_recent_chunks_whole_and_the_ends_of_the_old_text(
 @invariant
 @given(stream=streams(), limits=limits_of)
 def test_full_attention_keeps_everything(stream: Stream, limits: Limits) -> None:
-    assert POLICIES["full"](stream.segments, stream.chunk, limits) == Retention()
+    assert POLICIES["full"].retain(stream.segments, stream.chunk, limits) == Retention()
 
 
 @invariant
 @given(stream=streams(), limits=limits_of)
 def test_the_restarting_window_drops_all_chunks_or_none(stream: Stream, limits: Limits) -> None:
     chunks = {segment.chunk for segment in stream.segments} - {HEAD}
-    left = apply(stream.segments, POLICIES["window"](stream.segments, stream.chunk, limits))
+    left = apply(stream.segments, POLICIES["window"].retain(stream.segments, stream.chunk, limits))
     kept = {segment.chunk for segment in left} - {HEAD}
     assert kept == (chunks if len(chunks) < limits.chunks else set())
 
 
 @invariant
 @given(stream=streams(), limits=limits_of)
+def test_the_sliding_window_keeps_the_recent_chunks_and_no_other_words(
+    stream: Stream, limits: Limits
+) -> None:
+    left = apply(stream.segments, POLICIES["window-recompute"].retain(stream.segments, stream.chunk, limits))
+    first = stream.chunk - limits.chunks + 1
+    assert left == [each for each in stream.segments if each.chunk == HEAD or each.chunk >= first]
+
+
+@invariant
+@given(stream=streams(), limits=limits_of)
 def test_last_frames_has_no_memory(stream: Stream, limits: Limits) -> None:
-    left = apply(stream.segments, POLICIES["last-frames"](stream.segments, stream.chunk, limits))
+    left = apply(stream.segments, POLICIES["last-frames"].retain(stream.segments, stream.chunk, limits))
     assert left == [segment for segment in stream.segments if segment.chunk == HEAD]
 
 

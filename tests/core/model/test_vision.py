@@ -11,7 +11,7 @@ import torch
 
 from svlm_core.errors import ModelError
 from svlm_core.model.adapter import StreamModel
-from svlm_core.model.vision import CLIP_MEAN, CLIP_STD, Patchifier, load_patchifier
+from svlm_core.model.vision import CENTRED, CLIP_MEAN, CLIP_STD, Patchifier, load_patchifier
 
 QWEN = Patchifier(patch=14, temporal_patch=2, merge=2)
 GEOMETRY = SimpleNamespace(patch_size=14, temporal_patch_size=2, spatial_merge_size=2)
@@ -65,6 +65,27 @@ def test_scaling_is_bicubic_with_antialiasing_on_whole_uint8_values() -> None:
     assert_same_colours(unpatchify(vision.patches, vision.grid), expected)
 
 
+@pytest.mark.parametrize("patch", [14, 16])
+@pytest.mark.parametrize("size", [(84, 140), (201, 333), (64, 64), (60, 190)])
+def test_patches_are_transformers_processors(patch: int, size: tuple[int, int]) -> None:
+    pytest.importorskip("PIL")
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    ours = Patchifier(patch, 2, 2, CENTRED, CENTRED)
+    processor = Qwen2VLImageProcessorPil(
+        size={"shortest_edge": 4 * ours.factor**2, "longest_edge": 12 * ours.factor**2},
+        image_mean=CENTRED,
+        image_std=CENTRED,
+        patch_size=patch,
+    )
+    rgb = noise(1, *size, 3) // 4 + 90
+    expected = processor(rgb[0], return_tensors="pt")
+    vision = ours(rgb, 4, 12)
+    assert [list(vision.grid)] == expected["image_grid_thw"].tolist()
+    levels = (vision.patches - expected["pixel_values"]).abs() * 255 / 2
+    assert levels.max() < 3 and levels.mean() < 0.5  # PIL rounds after each axis, not after both
+
+
 def test_frames_that_numpy_views_backwards_are_read_right() -> None:
     bgr = noise(2, 56, 56, 3)
     assert_same_colours(unpatchify(QWEN(bgr[..., ::-1], 1, 4).patches, (1, 4, 4)), bgr[..., ::-1])
@@ -78,6 +99,12 @@ def test_colours_come_from_the_processor_file_old_or_new(tmp_path: Path) -> None
     assert load_patchifier(tmp_path, GEOMETRY).mean == (0.1, 0.2, 0.3)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_std": [1, 2, 3]}))
     assert load_patchifier(tmp_path, GEOMETRY).std == (1, 2, 3)
+    (tmp_path / "video_preprocessor_config.json").write_text(json.dumps({"image_std": [4, 5, 6]}))
+    assert load_patchifier(tmp_path, GEOMETRY).std == (4, 5, 6)
+
+
+def test_a_family_has_its_own_colours_where_no_file_says_them(tmp_path: Path) -> None:
+    assert load_patchifier(tmp_path, GEOMETRY, CENTRED, CENTRED) == Patchifier(14, 2, 2, CENTRED, CENTRED)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +116,7 @@ def test_colours_come_from_the_processor_file_old_or_new(tmp_path: Path) -> None
         ('{"image_std": [1, 0, 1]}', "image_std must be positive"),
         ('{"image_mean": ', "not valid JSON"),
         ("[]", "must hold a JSON object"),
+        ('{"video_processor": "fast"}', "the processor must be a JSON object"),
     ],
 )
 def test_a_damaged_processor_file_is_named(tmp_path: Path, text: str, message: str) -> None:

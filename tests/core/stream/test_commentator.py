@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+import pytest
 from small_stream import Script, chunk_at, small_config
 
 from svlm_core.events import KIND_COMMENTARY, KIND_GAP, CommentaryEvent
@@ -19,8 +21,8 @@ HALF_NS = NS_PER_S // 2
 class Setup:
     """A commentator whose model says the given words, and the ledger of its camera."""
 
-    def __init__(self, model: StreamModel, *words: str) -> None:
-        config = small_config()
+    def __init__(self, model: StreamModel, *words: str, **changes: Any) -> None:
+        config = small_config(**changes)
         self.ledger = FrameLedger()
         script = Script(Protocol.from_config(config, model.tokenizer), *words)
         self.session = StreamSession(model, config, script)
@@ -100,13 +102,28 @@ def test_every_dropped_frame_is_reported_exactly_once(small_model: StreamModel) 
 
 
 def test_latency_counts_from_the_arrival_of_the_newest_frame(small_model: StreamModel) -> None:
-    setup = Setup(small_model, "a", "b")
+    setup = Setup(small_model, "a", "b", chunk_budget_s=3600.0)
     (late,) = setup.commentator.take(chunk_at(0), time.monotonic() - 60)
     (quick,) = setup.commentator.take(chunk_at(1))
     assert 60e3 <= late.latency_ms < 120e3
     assert 0 < quick.latency_ms < 60e3
     summary = setup.commentator.summary()
     assert quick.latency_ms < summary.latency_ms_p50 < summary.latency_ms_p99 <= late.latency_ms + 1e-3
+
+
+@pytest.mark.parametrize("budget_s, words", [(0.0, "a"), (30.0, "a"), (3600.0, "abc")])
+def test_a_live_chunk_that_is_late_ends_at_its_budget_which_is_its_length_unless_set(
+    small_model: StreamModel, budget_s: float, words: str
+) -> None:
+    setup = Setup(small_model, "abc", chunk_budget_s=budget_s)
+    (event,) = setup.commentator.take(chunk_at(0), time.monotonic() - 60)
+    assert event.text == words
+
+
+def test_a_recorded_chunk_has_all_the_time_it_needs(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "abc", chunk_budget_s=0.001)
+    (event,) = setup.commentator.take(chunk_at(0))
+    assert event.text == "abc"
 
 
 def test_the_summary_before_the_first_chunk_is_empty(small_model: StreamModel) -> None:

@@ -8,14 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import invariant
-from random_qwen import VIDEO, byte_tokenizer
+from random_models import VIDEO, byte_tokenizer
+from transformers import PreTrainedTokenizerFast
+from transformers.models.smolvlm.processing_smolvlm import DEFAULT_CHAT_TEMPLATE, _prompt_single_image
 
 from svlm_core.cache.segments import HEAD, Role, Segment
 from svlm_core.config import StreamConfig
-from svlm_core.errors import ModelError
+from svlm_core.errors import ConfigError, ModelError
+from svlm_core.model.dialect import QWEN, QWEN3, SMOL, Dialect
 from svlm_core.stream.protocol import SILENCE, Protocol
 
-TOKENIZER = byte_tokenizer()
+TOKENIZERS = {dialect: byte_tokenizer(dialect) for dialect in (QWEN, QWEN3, SMOL)}
+TOKENIZER = TOKENIZERS[QWEN]
 VOCABULARY = TOKENIZER.get_vocab()
 GRID, TOKENS = (1, 4, 6), 6
 CONFIG = StreamConfig(prompt="Commentate on this match", previous_text="A NBA game")
@@ -32,9 +36,9 @@ def preset(name: str) -> Protocol:
     return Protocol.from_config(CONFIG.replace({"protocol": name}, "test"), TOKENIZER)
 
 
-def decode(segments: Sequence[Segment]) -> str:
+def decode(segments: Sequence[Segment], tokenizer: PreTrainedTokenizerFast = TOKENIZER) -> str:
     ids = [i for segment in segments for i in segment.ids]
-    return str(TOKENIZER.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 def two_chunks(protocol: Protocol, query: str) -> list[Segment]:
@@ -43,11 +47,11 @@ def two_chunks(protocol: Protocol, query: str) -> list[Segment]:
     answer = protocol.take_apart(said)
     return [
         *protocol.head(CONFIG, protocol.words(CONFIG.previous_text)),
-        protocol.user(0, 1.0, GRID, TOKENS, query),
+        *protocol.user(0, 1.0, GRID, TOKENS, query),
         protocol.answer_open(0),
         Segment(Role.SPEECH, 0, answer.speech),
         Segment(Role.ANSWER_CLOSE, 0, answer.close),
-        protocol.user(1, 1.0, GRID, TOKENS),
+        *protocol.user(1, 1.0, GRID, TOKENS),
         protocol.answer_open(1),
     ]
 
@@ -75,6 +79,68 @@ def test_svlm_keeps_the_query_in_the_head() -> None:
     )
 
 
+def test_qwen3_writes_every_step_as_a_block_of_its_own() -> None:
+    protocol = Protocol(TOKENIZER, dialect=QWEN3)
+    segments = protocol.user(0, 1.0, (2, 4, 6), 12, "What is it?")
+    block = f"<|vision_start|>{PADS}<|vision_end|>"
+    assert [decode([segment]) for segment in segments] == [
+        f"{START}user\nTime=0.0-1.0s{block}",
+        f"{block}What is it?{END}\n",
+    ]
+
+
+def test_smolvlm_writes_as_its_chat_template_does() -> None:
+    """Every turn is the role's name and a colon; only the stream's first begins with a special token."""
+    tokenizer = TOKENIZERS[SMOL]
+    protocol = Protocol(tokenizer, time_text=False, dialect=SMOL)
+    answer = protocol.take_apart(protocol.answer("A dunk"))
+    segments = [
+        *protocol.head(CONFIG, protocol.words(" A NBA game")),
+        *protocol.user(0, 1.0, (2, 4, 6), 2 * TOKENS, "Now?"),
+        protocol.answer_open(0),
+        Segment(Role.SPEECH, 0, answer.speech),
+        Segment(Role.ANSWER_CLOSE, 0, answer.close),
+        *protocol.user(1, 1.0, (1, 4, 6), TOKENS),
+        protocol.answer_open(1),
+    ]
+
+    def turn(role: str, *content: str) -> dict[str, object]:
+        kinds = [{"type": "image"} if part == "image" else {"type": "text", "text": part} for part in content]
+        return {"role": role, "content": kinds}
+
+    written = tokenizer.apply_chat_template(
+        [
+            turn("system", CONFIG.system_prompt),
+            turn("previous text", "A NBA game"),
+            turn("user", CONFIG.prompt),
+            turn("user", "image", "image", "Now?"),
+            turn("assistant", "A dunk ..."),
+            turn("user", "image"),
+        ],
+        chat_template=DEFAULT_CHAT_TEMPLATE,
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    picture = _prompt_single_image(TOKENS, "<fake_token_around_image>", "<image>", "<global-img>")
+    assert decode(segments, tokenizer) == written.replace("<image>", picture)
+
+
+def test_smolvlm_separates_the_time_from_the_role() -> None:
+    tokenizer = TOKENIZERS[SMOL]
+    turn = Protocol(tokenizer, dialect=SMOL).user(2, 1.0, (1, 4, 6), TOKENS)
+    assert decode(turn, tokenizer).startswith(
+        "User: Time=2.0-3.0s<fake_token_around_image><global-img><image>"
+    )
+
+
+@pytest.mark.parametrize("dialect", [QWEN3, SMOL], ids=["qwen3", "smol"])
+def test_the_published_stream_is_not_claimed_for_other_families(dialect: Dialect) -> None:
+    published = CONFIG.replace({"protocol": "streamingvlm"}, "test")
+    with pytest.raises(ConfigError, match="writes turns and pictures in another way: set protocol to svlm"):
+        Protocol.from_config(published, TOKENIZERS[dialect], dialect)
+    assert Protocol.from_config(CONFIG, TOKENIZERS[dialect], dialect).query_in_head
+
+
 def test_without_a_query_the_presets_do_not_differ() -> None:
     config = CONFIG.replace({"prompt": ""}, "test")
     heads = [preset(name).head(config, []) for name in ("svlm", "streamingvlm")]
@@ -90,20 +156,37 @@ def test_without_a_query_the_presets_do_not_differ() -> None:
 
 def test_time_is_in_seconds_of_the_stream_and_can_be_left_out() -> None:
     timed = Protocol(TOKENIZER)
-    assert "user\nTime=7.5-10.0s<|vision_start|>" in decode([timed.user(3, 2.5, GRID, TOKENS)])
+    assert "user\nTime=7.5-10.0s<|vision_start|>" in decode(timed.user(3, 2.5, GRID, TOKENS))
     plain = Protocol(TOKENIZER, time_text=False)
-    assert f"{START}user\n<|vision_start|>" in decode([plain.user(3, 2.5, GRID, TOKENS)])
+    assert f"{START}user\n<|vision_start|>" in decode(plain.user(3, 2.5, GRID, TOKENS))
 
 
 @invariant
-@given(chunk=st.integers(0, 10**7), tokens=st.integers(1, 40), query=st.text(max_size=8), timed=st.booleans())
+@given(
+    dialect=st.sampled_from([QWEN, QWEN3, SMOL]),
+    chunk=st.integers(0, 10**7),
+    steps=st.integers(1, 4),
+    of_step=st.integers(1, 20),
+    query=st.text(max_size=8),
+    timed=st.booleans(),
+)
 def test_a_user_turn_knows_where_its_visual_tokens_are(
-    chunk: int, tokens: int, query: str, timed: bool
+    dialect: Dialect, chunk: int, steps: int, of_step: int, query: str, timed: bool
 ) -> None:
-    segment = Protocol(TOKENIZER, time_text=timed).user(chunk, 1.0, (1, 2, 2 * tokens), tokens, query)
-    assert segment.vision is not None and segment.chunk == chunk
-    at = [i for i, token in enumerate(segment.ids) if token == VOCABULARY[VIDEO]]
-    assert at == list(range(segment.vision.start, segment.vision.start + segment.vision.tokens))
+    tokenizer = TOKENIZERS[dialect]
+    protocol = Protocol(tokenizer, time_text=timed, dialect=dialect)
+    segments = protocol.user(chunk, 1.0, (steps, 2, 2 * of_step), steps * of_step, query)
+    assert len(segments) == (steps if dialect.block_per_step else 1)
+    visual = tokenizer.get_vocab()[dialect.visual_token]
+    for segment in segments:
+        assert (segment.role, segment.chunk) == (Role.USER, chunk)
+        assert segment.vision is not None
+        span = segment.vision
+        assert span.grid == (steps // len(segments), 2, 2 * of_step)
+        at = [i for i, token in enumerate(segment.ids) if token == visual]
+        assert at == list(range(span.start, span.start + span.tokens))
+    assert sum(segment.vision.tokens for segment in segments if segment.vision) == steps * of_step
+    assert segments[-1].ids[-2:] == [protocol.end_of_turn, *protocol.words("\n")]
 
 
 @invariant
@@ -123,7 +206,7 @@ def test_no_text_from_outside_can_open_or_close_a_turn() -> None:
         protocol = preset(name)
         segments = [
             *protocol.head(config, protocol.words(attack)),
-            protocol.user(0, 1.0, GRID, TOKENS, attack),
+            *protocol.user(0, 1.0, GRID, TOKENS, attack),
         ]
         ids = [i for segment in segments for i in segment.ids]
         turns = 3 + protocol.query_in_head  # system, previous text, perhaps the query, user

@@ -50,7 +50,7 @@ def test_what_is_learned_of_a_recall_is_the_value_of_a_key_seen_before(seed: int
 def test_a_drill_asks_for_digits_that_its_own_text_tells(
     seed: int, world_model: QwenVL, world_config: StreamConfig
 ) -> None:
-    protocol = Protocol.from_config(world_config, world_model.tokenizer)
+    protocol = Protocol.from_config(world_config, world_model.tokenizer, world_model.dialect)
     sample = drill(np.random.default_rng(seed), seed, protocol, world_config, WorldConfig())
     learned(sample)
     words = [world_model.tokenizer.decode([i]) for i in sample.ids]

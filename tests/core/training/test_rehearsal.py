@@ -20,13 +20,12 @@ class Recording(Rehearsal):
         super().__init__(*args)  # type: ignore[arg-type]
         self.answers: list[list[torch.Tensor]] = []
 
-    def _choose(self, logits: torch.Tensor, context: torch.Tensor) -> int:
-        if self._take:
+    def _choose(self, logits: torch.Tensor, counts: torch.Tensor) -> int:
+        if self._take:  # the first word of an answer that is about to be taken
             self.answers.append([])
-        token = super()._choose(logits, context)
-        if self._taken is not None:
+        if self._take or self._taken is not None:
             self.answers[-1].append(logits.clone())
-        return token
+        return super()._choose(logits, counts)
 
 
 def test_logits_of_taken_moments_are_the_sessions_own() -> None:
@@ -37,7 +36,7 @@ def test_logits_of_taken_moments_are_the_sessions_own() -> None:
     ids, length = batch["input_ids"], batch["input_ids"].shape[1]
     cache, mask = past_cache(batch["past_keys"], batch["past_values"], batch["past_tokens"], length)
     with torch.no_grad():
-        hidden = model.hidden(model.embed(ids), batch["positions"], cache, {"full_attention": mask})
+        hidden = model.hidden(model.embed(ids), batch["positions"], cache, mask)
         logits = model.head(hidden)  # [B, 1 + L, vocabulary]
     assert len({moment.keys.shape[2] for moment in moments}) > 1, "padding was not put to the test"
     for row, answer in zip(logits, rehearsal.answers, strict=True):

@@ -35,7 +35,7 @@ BOUND = 1e-4  # float32
 
 
 def sampler(model: QwenVL, config: StreamConfig, forget: float = 0.0) -> StreamSampler:
-    protocol = Protocol.from_config(config, model.tokenizer)
+    protocol = Protocol.from_config(config, model.tokenizer, model.dialect)
     world = WorldConfig(renewal=0.4)
     place = lambda grid, base: model.vision_positions(grid, base, 1.0)  # noqa: E731
     return StreamSampler(protocol, config, place, world, Weights(), CHUNK_S, 4, forget)

@@ -1,0 +1,1 @@
+"""What a stream costs: measured beside other policies, against the machine's limit, and on paper."""

@@ -1,0 +1,173 @@
+"""The machine's limit: a model's bare matrix products and attention kernels, and reading memory.
+
+Nothing is computed here: the same kernels run over the same weights and the stream's own cache, at the same
+sizes, with nothing between them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from svlm_core.bench.shapes import PATCH_PX, PATCHES_PER_TOKEN, WINDOW_PX, Shape
+from svlm_core.bench.workload import settle
+from svlm_core.cache.arena import KVArena
+from svlm_core.frames import Chunk
+from svlm_core.model.adapter import StreamModel
+from svlm_core.model.vision import Grid
+from svlm_core.stream.session import StreamSession
+
+Kernels = list[Callable[[], Tensor]]
+ChunkKernels = dict[tuple[str, str], tuple[Kernels, int]]
+
+_READ_BYTES = 1 << 28  # several times any CPU's cache
+_READS = 5
+
+
+@dataclass(frozen=True)
+class ChunkSizes:
+    """What one chunk runs through the model.
+
+    Attributes:
+        grid: (t, h, w) of its frames in patches.
+        prefill_tokens: tokens of its prefill.
+        decode_steps: forward passes after it, one token each.
+        cache_tokens: tokens in the KV cache at its end.
+    """
+
+    grid: Grid
+    prefill_tokens: int
+    decode_steps: int
+    cache_tokens: int
+
+    @classmethod
+    def of(cls, session: StreamSession, chunk: Chunk) -> ChunkSizes:
+        """Run a chunk through a session and see."""
+        vision = session.preprocess(chunk)
+        result = session.step(chunk, vision)
+        return cls(vision.grid, result.prefill_tokens, len(result.token_ids) - 1, result.cache_tokens)
+
+
+class BareModel:
+    """The kernels of one model's forward passes, each list to be called in its order."""
+
+    def __init__(self, model: StreamModel, shape: Shape) -> None:
+        """Look up the weights of a model that svlm_core.bench.random_model has built."""
+        self._shape, self._dtype, self._device = shape, model.dtype, model.device
+        hf: Any = model.hf
+        self._layers = _linears(hf.model.language_model.layers)
+        self._head = [hf.get_output_embeddings()]
+        visual = hf.model.visual
+        self._blocks, self._merger = _linears(visual.blocks), _linears(visual.merger)
+        self._patch_weights = visual.patch_embed.proj.weight.flatten(1)  # [vision_hidden, patch values]
+
+    def chunk(self, sizes: ChunkSizes, arena: KVArena, cameras: int = 1) -> ChunkKernels:
+        """Everything that a chunk of each of some cameras needs, all in one batch.
+
+        Args:
+            sizes: of one camera's chunk.
+            arena: a cache to attend over; every camera's stands for it.
+            cameras: how many.
+
+        Returns:
+            (stage, "products" or "attention") -> the kernels and how often they run.
+        """
+        steps, rows, columns = sizes.grid
+        grid = (steps * cameras, rows, columns)
+        prefill = self._text_attention(sizes.prefill_tokens, arena, sizes.cache_tokens - sizes.decode_steps)
+        step = self._text_attention(1, arena, sizes.cache_tokens - sizes.decode_steps // 2)
+        return {
+            ("vision", "products"): (self._vision_products(grid), 1),
+            ("vision", "attention"): (self._vision_attention(grid), 1),
+            ("prefill", "products"): (self._text_products(sizes.prefill_tokens * cameras, cameras), 1),
+            ("prefill", "attention"): (prefill * cameras, 1),
+            ("decode", "products"): (self._text_products(cameras, cameras), sizes.decode_steps),
+            ("decode", "attention"): (step * cameras, sizes.decode_steps),
+        }
+
+    def _text_products(self, tokens: int, cameras: int) -> Kernels:
+        """The linear layers of one forward pass over `tokens` tokens, and the head of each camera's last."""
+        return self._products(self._layers, tokens) + self._products(self._head, cameras)
+
+    def _text_attention(self, tokens: int, arena: KVArena, keys: int) -> Kernels:
+        """The attention of one stream's forward pass: the last `tokens` of `keys` keys, causal."""
+        shape = self._shape
+        groups = shape.heads // shape.kv_heads
+        q = self._random(1, shape.kv_heads, groups * tokens, shape.head_dim)
+        mask = None
+        if tokens > 1:
+            causal = torch.ones(tokens, keys, dtype=torch.bool, device=self._device).tril(keys - tokens)
+            mask = causal.repeat(groups, 1)  # [groups * tokens, keys]
+        return [
+            partial(functional.scaled_dot_product_attention, q, k[None, :, :keys], v[None, :, :keys], mask)
+            for k, v in zip(arena.keys, arena.values, strict=True)
+        ]
+
+    def _vision_products(self, grid: Grid) -> Kernels:
+        """The linear layers of one pass of the vision tower; grid: (t, h, w) in patches."""
+        patches = grid[0] * grid[1] * grid[2]
+        pixels = self._random(patches, self._patch_weights.shape[1])
+        return [
+            partial(functional.linear, pixels, self._patch_weights),
+            *self._products(self._blocks, patches),
+            *self._products(self._merger, patches // PATCHES_PER_TOKEN),
+        ]
+
+    def _vision_attention(self, grid: Grid) -> Kernels:
+        """The attention of one pass of the vision tower: over windows, in some blocks over whole pictures."""
+        shape, (steps, rows, columns) = self._shape, grid
+        side = WINDOW_PX // PATCH_PX
+        windows = [h * w for h in _tiles(rows, side) for w in _tiles(columns, side)] * steps
+        pictures = [rows * columns] * steps
+        kernels: Kernels = []
+        for block in range(shape.vision_depth):
+            for patches in pictures if block in shape.vision_full else windows:
+                x = self._random(1, shape.vision_heads, patches, shape.vision_hidden // shape.vision_heads)
+                kernels.append(partial(functional.scaled_dot_product_attention, x, x, x))
+        return kernels
+
+    def _products(self, linears: Iterable[nn.Linear], rows: int) -> Kernels:
+        inputs: dict[int, Tensor] = {}
+        kernels: Kernels = []
+        for linear in linears:
+            if (width := linear.in_features) not in inputs:
+                inputs[width] = self._random(rows, width)
+            kernels.append(partial(functional.linear, inputs[width], linear.weight, linear.bias))
+        return kernels
+
+    def _random(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, dtype=self._dtype, device=self._device)
+
+
+@torch.inference_mode()
+def run_ms(kernels: Kernels, device: torch.device, times: int = 1) -> float:
+    """Wall time of running the kernels in turn, all of them `times` times, milliseconds."""
+    settle(device)
+    begin = time.perf_counter()
+    for kernel in itertools.chain.from_iterable(itertools.repeat(kernels, times)):
+        kernel()
+    settle(device)
+    return (time.perf_counter() - begin) * 1e3
+
+
+def read_bytes_per_s(device: torch.device) -> float:
+    """How fast the device reads memory: the best of some sums over a buffer that fits no cache."""
+    buffer = torch.ones(_READ_BYTES // 4, device=device)
+    return _READ_BYTES / min(run_ms([buffer.sum], device) for _ in range(_READS)) * 1e3
+
+
+def _linears(module: nn.Module) -> list[nn.Linear]:
+    return [part for part in module.modules() if isinstance(part, nn.Linear)]
+
+
+def _tiles(length: int, side: int) -> list[int]:
+    """Lengths of the tiles that cover `length`, the last one perhaps shorter."""
+    return [min(side, length - begin) for begin in range(0, length, side)]

@@ -1,0 +1,89 @@
+"""Arenas of several streams side by side in one tensor, so that one kernel can address all of them.
+
+On a GPU that is what lets a decode step of many streams be one captured graph, see svlm_core.stream.graphs.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+import torch
+
+from svlm_core.cache.arena import KVArena
+
+
+class KVPool:
+    """Rows for the arenas of some streams, of one capacity.
+
+    Attributes:
+        keys: rotated keys [rows, layers, kv_heads, capacity, head_dim].
+        values: the same shape.
+        capacity: slots of each row.
+        free: rows that no arena has.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        layers: int,
+        kv_heads: int,
+        head_dim: int,
+        capacity: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        """Allocate everything at once."""
+        shape = (rows, layers, kv_heads, capacity, head_dim)
+        self.keys = torch.zeros(shape, dtype=dtype, device=device)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.capacity = capacity
+        self.free = list(range(rows))
+
+    def take(self) -> PooledArena:
+        """An arena in a free row, which comes back when the arena is garbage."""
+        arena = PooledArena(self, self.free.pop())
+        weakref.finalize(arena, self.free.append, arena.row)
+        return arena
+
+
+class PooledArena(KVArena):
+    """An arena in one row of a pool.
+
+    Attributes:
+        pool: where it is.
+        row: its number there.
+    """
+
+    def __init__(self, pool: KVPool, row: int) -> None:
+        """Made by KVPool.take."""
+        self.pool, self.row = pool, row
+        self.keys, self.values = pool.keys[row], pool.values[row]
+        # Attention over the whole row gives no weight to what is not live, but 0 * NaN is NaN.
+        self.keys.zero_()
+        self.values.zero_()
+        self.capacity = pool.capacity
+        self.length = 0
+
+
+class KVPools:
+    """Makes arenas of any capacity for streams of one model, those of one capacity side by side."""
+
+    def __init__(
+        self, rows: int, layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        """Allocate nothing yet; a pool will have `rows` rows, the rest is as of KVArena."""
+        self._rows, self._heads = rows, (layers, kv_heads, head_dim)
+        self._dtype, self._device = dtype, device
+        self._pools: list[KVPool] = []
+
+    def __call__(self, capacity: int) -> PooledArena:
+        """A new arena; pools of other capacities that nobody uses any more are given up."""
+        self._pools = [
+            pool for pool in self._pools if pool.capacity == capacity or len(pool.free) < self._rows
+        ]
+        for pool in self._pools:
+            if pool.capacity == capacity and pool.free:
+                return pool.take()
+        pool = KVPool(self._rows, *self._heads, capacity, self._dtype, self._device)
+        self._pools.append(pool)
+        return pool.take()

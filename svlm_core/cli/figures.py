@@ -1,0 +1,53 @@
+"""How a verb hands out its figures: a table for people, JSON for programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from svlm_core.errors import ConfigError
+
+_STDOUT = "-"
+
+
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """--json [FILE]."""
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const=_STDOUT,
+        metavar="FILE",
+        help="write the figures as JSON to FILE; without FILE to stdout, and the table to stderr",
+    )
+
+
+def check_writable(path: str | Path, option: str) -> None:
+    """Before the work: raise ConfigError when the file of an option cannot be written."""
+    if str(path) != _STDOUT:
+        _write(Path(path), "a", "", option)
+
+
+def hand_out(options: argparse.Namespace, figures: Mapping[str, Any], table: str) -> None:
+    """Print the table, and write the figures where --json says.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    text = json.dumps(figures, allow_nan=False)
+    print(table, file=sys.stderr if options.json == _STDOUT else sys.stdout)
+    if options.json == _STDOUT:
+        print(text)
+    elif options.json:
+        _write(Path(options.json), "w", text + "\n", "--json")
+
+
+def _write(path: Path, mode: str, text: str, option: str) -> None:
+    try:
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: cannot be written ({error.strerror})") from error

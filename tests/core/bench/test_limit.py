@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from silent_progress import Silent
+from torch.utils.flop_counter import FlopCounterMode
+
+from svlm_core.bench.kernels import BareModel, ChunkSizes, run_ms
+from svlm_core.bench.limit import STAGES, measure_limit
+from svlm_core.bench.shapes import Shape
+from svlm_core.bench.workload import NoiseCamera, Talker, filled
+from svlm_core.config import StreamConfig
+from svlm_core.model.adapter import StreamModel
+from svlm_core.stream.session import StreamSession
+
+
+def operations(counter: FlopCounterMode) -> int:
+    """Of matrix products; attention on this CPU is not counted by torch."""
+    return sum(counter.get_flop_counts().get("Global", {}).values())
+
+
+def test_the_bare_products_are_those_of_the_real_chunk(
+    tiny: Shape, tiny_model: StreamModel, config: StreamConfig
+) -> None:
+    session = StreamSession(tiny_model, config, Talker(tiny_model, config))
+    camera = NoiseCamera(config, tiny.frame_px)
+    session.step(camera.chunk(0))
+    with FlopCounterMode(display=False) as real:
+        sizes = ChunkSizes.of(session, camera.chunk(1))
+    bare = BareModel(tiny_model, tiny)
+    for cameras in (1, 3):
+        counted = 0
+        for (_, kind), (kernels, times) in bare.chunk(sizes, session.context.arena, cameras).items():
+            with FlopCounterMode(display=False) as counter:
+                assert run_ms(kernels, tiny_model.device, times) > 0
+            counted += operations(counter)
+            assert (operations(counter) > 0) == (kind == "products")
+        assert counted == cameras * operations(real)
+
+
+def test_the_bare_attention_sees_what_the_real_one_sees(
+    tiny: Shape, tiny_model: StreamModel, config: StreamConfig
+) -> None:
+    session = StreamSession(tiny_model, config, Talker(tiny_model, config))
+    sizes = ChunkSizes.of(session, NoiseCamera(config, (56, 196)).chunk(0))
+    assert sizes.grid == (1, 4, 14)
+    kernels = BareModel(tiny_model, tiny).chunk(sizes, session.context.arena)
+    prefill, times = kernels["prefill", "attention"]
+    assert (len(prefill), times) == (tiny.layers, 1)
+    q, keys, values, mask = prefill[0].args  # type: ignore[attr-defined]
+    assert keys.shape == values.shape == (1, 2, sizes.prefill_tokens, 32)
+    assert q.shape == (1, 2, 2 * sizes.prefill_tokens, 32)
+    assert mask.sum() == 2 * sum(range(1, sizes.prefill_tokens + 1)), "causal, once for each head of a group"
+    step, times = kernels["decode", "attention"]
+    assert times == sizes.decode_steps == 3
+    assert step[0].args[0].shape == (1, 2, 2, 32)  # type: ignore[attr-defined]
+
+
+def test_a_window_of_vision_may_be_narrower_at_the_edge(tiny_model: StreamModel, tiny: Shape) -> None:
+    windowed = BareModel(tiny_model, replace(tiny, vision_full=(1,)))
+    kernels = windowed._vision_attention((2, 6, 14))
+    assert [kernel.args[0].shape[2] for kernel in kernels] == [48, 36, 48, 36, 84, 84]  # type: ignore[attr-defined]
+
+
+def test_the_figures_add_up(tiny: Shape, tiny_model: StreamModel, config: StreamConfig) -> None:
+    progress = Silent()
+    figures = measure_limit(tiny_model, tiny, config, 3, progress)
+    assert progress.updates == config.window_chunks + 3
+    assert list(figures["stages"]) == [*STAGES, "chunk"]
+    for row in figures["stages"].values():
+        parts = row["products_ms"] + row["attention_ms"] + row["rest_ms"]
+        assert row["real_ms"] == pytest.approx(parts, abs=1e-3)
+    chunk = figures["stages"].pop("chunk")
+    assert chunk["real_ms"] == pytest.approx(sum(r["real_ms"] for r in figures["stages"].values()), abs=1e-3)
+    assert chunk["rest_share"] == pytest.approx(
+        sum(r["rest_share"] for r in figures["stages"].values()), abs=1e-3
+    )
+    assert figures["stages"]["cache"]["products_ms"] == 0
+    assert 0 < figures["decode_of_products"] < figures["decode_of_kernels"]
+    assert figures["read_gb_per_s"] > 0
+    assert (figures["decode_steps"], figures["grid"]) == (3, (1, 6, 6))
+
+
+def test_a_filled_stream_begins_with_its_old_text(tiny_model: StreamModel, config: StreamConfig) -> None:
+    text = filled(config, tiny_model).previous_text
+    assert len(tiny_model.tokenizer.encode(text, add_special_tokens=False)) == 16

@@ -1,0 +1,167 @@
+"""Every way to attend, against a loop over queries and heads in float64."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from random_models import FAMILIES, write_random_model
+from torch import Tensor
+from transformers import modeling_flash_attention_utils as flash_utils
+
+from svlm_core.model import attention
+from svlm_core.model.attention import FLASH, Attend, causal_mask, choose_attention, sdpa, through
+from svlm_core.model.load import load_model
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+SHAPES = [  # tokens, cached, heads, kv_heads
+    (1, 0, 4, 4),
+    (1, 9, 4, 2),
+    (5, 0, 4, 2),
+    (5, 9, 4, 1),
+    (3, 7, 2, 2),
+]
+DIM, SCALE = 8, 0.3
+QWEN = [family for family in FAMILIES if family.startswith("qwen")]
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="runs the attention of a GPU")
+
+
+def states(shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """q [L, heads, dim]; k and v [kv_heads, n, dim], parts of longer rows as an arena's are."""
+    tokens, cached, heads, kv_heads = shape
+    noise = torch.Generator().manual_seed(sum(shape))
+    q = torch.randn(tokens, heads, DIM, generator=noise)
+    k, v = torch.randn(2, kv_heads, cached + tokens + 6, DIM, generator=noise)[:, :, : cached + tokens]
+    return q, k, v
+
+
+def slow(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """Query l sees the keys up to its own, the last but L - 1 - l."""
+    tokens, heads, _ = q.shape
+    out = torch.zeros(q.shape, dtype=torch.float64)
+    for token in range(tokens):
+        until = k.shape[1] - tokens + 1 + token
+        for head in range(heads):
+            shared = head * len(k) // heads
+            scores = (k[shared, :until].double() @ q[token, head].double()) * scale
+            out[token, head] = scores.softmax(0) @ v[shared, :until].double()
+    return out.float()
+
+
+def flash_attn_func(
+    q: Tensor, k: Tensor, v: Tensor, dropout_p: float = 0.0, softmax_scale: Any = None, causal: bool = False
+) -> Tensor:
+    """What flash-attn's function of this name documents: [batch, L, heads, dim], causal from the last key."""
+    assert causal and dropout_p == 0.0
+    return torch.stack([slow(q[0], k[0].transpose(0, 1), v[0].transpose(0, 1), softmax_scale)])
+
+
+def flash_attn_varlen_func(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    dropout_p: float = 0.0,
+    softmax_scale: Any = None,
+    causal: bool = False,
+) -> Tensor:
+    """The same over sequences that stand one behind the other: [tokens, heads, dim], each seeing its own."""
+    assert not causal and dropout_p == 0.0
+    assert cu_seqlens_q.dtype == torch.int32 and torch.equal(cu_seqlens_q, cu_seqlens_k)
+    ends = cu_seqlens_q.tolist()
+    spans = list(pairwise(ends))
+    assert max_seqlen_q == max_seqlen_k == max(stop - start for start, stop in spans)
+    assert type(max_seqlen_q) is int
+    out = torch.zeros_like(q)
+    for start, stop in spans:
+        scores = torch.einsum("qhd,khd->hqk", q[start:stop].double(), k[start:stop].double()) * softmax_scale
+        out[start:stop] = torch.einsum("hqk,khd->qhd", scores.softmax(-1), v[start:stop].double()).to(q.dtype)
+    return out
+
+
+@pytest.fixture
+def flash(monkeypatch: pytest.MonkeyPatch) -> Attend:
+    """Our call into transformers' FlashAttention, which finds the slow functions where a GPU's would be."""
+    process = flash_utils._lazy_define_process_function(flash_attn_varlen_func)
+    for name, value in {
+        "_loaded_implementation": FLASH,
+        "_flash_fn": flash_attn_func,
+        "_flash_varlen_fn": flash_attn_varlen_func,
+        "_process_flash_kwargs_fn": process,
+        "_process_with_kvcache_kwargs_fn": process,
+    }.items():
+        monkeypatch.setattr(flash_utils, name, value)
+    return through(FLASH)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("attend", [sdpa, through("sdpa")], ids=["own", "through transformers"])
+def test_sdpa(attend: Attend, shape: tuple[int, int, int, int]) -> None:
+    q, k, v = states(shape)
+    seen = attend(q, k, v, causal_mask(len(q), shape[1], CPU), SCALE)
+    torch.testing.assert_close(seen, slow(q, k, v, SCALE), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_flash_attention_is_called_as_transformers_calls_it(
+    flash: Attend, shape: tuple[int, int, int, int]
+) -> None:
+    q, k, v = (part.bfloat16() for part in states(shape))
+    seen = flash(q, k, v, causal_mask(len(q), shape[1], CPU), SCALE)
+    assert seen.shape == q.shape
+    torch.testing.assert_close(seen, slow(q, k, v, SCALE), rtol=0, atol=1e-6)
+
+
+def test_flash_attention_is_chosen_on_a_gpu_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "is_flash_attn_2_available", lambda: True)
+    for dtype in (torch.bfloat16, torch.float16):
+        assert choose_attention(CUDA, dtype) is not sdpa
+        assert choose_attention(CPU, dtype) is sdpa
+    assert choose_attention(CUDA, torch.float32) is sdpa
+    monkeypatch.setattr(attention, "is_flash_attn_2_available", lambda: False)
+    assert choose_attention(CUDA, torch.bfloat16) is sdpa
+
+
+@pytest.mark.parametrize("family", QWEN)
+@torch.inference_mode()
+def test_a_tower_with_flash_attention_sees_the_same(flash: Attend, family: str, tmp_path: Path) -> None:
+    folder = write_random_model(tmp_path / "model", family)
+    plain, fused = load_model(str(folder)), load_model(str(folder))
+    hf: Any = fused.hf
+    hf.model.visual.config._attn_implementation = FLASH  # set_attn_implementation looks for the package
+    for seed, (height, width) in enumerate([(112, 168), (84, 84)]):
+        rgb = np.random.default_rng(seed).integers(0, 256, (4, height, width, 3), dtype=np.uint8)
+        vision = plain.preprocess(rgb, 4, 24)
+        expected = plain.encode_vision(vision)
+        assert expected.std() > 1e-3
+        torch.testing.assert_close(fused.encode_vision(vision), expected, rtol=0, atol=1e-5)
+
+
+@needs_gpu
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_on_a_gpu(shape: tuple[int, int, int, int], dtype: torch.dtype) -> None:
+    q, k, v = (part.to(CUDA, dtype) for part in states(shape))
+    seen = choose_attention(CUDA, dtype)(q, k, v, causal_mask(len(q), shape[1], CUDA), SCALE)
+    expected = slow(q.cpu(), k.cpu(), v.cpu(), SCALE)
+    bound = 1e-5 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(seen.float().cpu(), expected, rtol=0, atol=bound)
+
+
+@needs_gpu
+@pytest.mark.parametrize("family", QWEN)
+@torch.inference_mode()
+def test_a_tower_on_a_gpu_sees_the_same(family: str, tmp_path: Path) -> None:
+    folder = str(write_random_model(tmp_path / "model", family))
+    exact, on_gpu = load_model(folder), load_model(folder, dtype="bfloat16", device="cuda")
+    rgb = np.random.default_rng(0).integers(0, 256, (4, 112, 168, 3), dtype=np.uint8)
+    vision = exact.preprocess(rgb, 4, 24)
+    expected, seen = exact.encode_vision(vision), on_gpu.encode_vision(vision).float().cpu()
+    assert (seen - expected).norm() < 0.05 * expected.norm()
