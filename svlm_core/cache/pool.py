@@ -16,9 +16,11 @@ class KVPool:
     """Rows for the arenas of some streams, of one capacity.
 
     Attributes:
-        keys: rotated keys [rows, layers, kv_heads, capacity, head_dim].
+        keys: rotated keys [rows, layers, kv_heads, capacity + 1, head_dim]; the last slot of a row is no
+            arena's: there a step of all rows writes for those that have nothing to say.
         values: the same shape.
-        capacity: slots of each row.
+        rows: number of rows.
+        capacity: slots of each row's arena.
         free: rows that no arena has.
     """
 
@@ -33,15 +35,17 @@ class KVPool:
         device: torch.device,
     ) -> None:
         """Allocate everything at once."""
-        shape = (rows, layers, kv_heads, capacity, head_dim)
+        shape = (rows, layers, kv_heads, capacity + 1, head_dim)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
-        self.capacity = capacity
+        self.rows, self.capacity = rows, capacity
         self.free = list(range(rows))
 
     def take(self) -> PooledArena:
-        """An arena in a free row, which comes back when the arena is garbage."""
-        arena = PooledArena(self, self.free.pop())
+        """An arena in the first free row, which comes back when the arena is garbage."""
+        row = min(self.free)
+        self.free.remove(row)
+        arena = PooledArena(self, row)
         weakref.finalize(arena, self.free.append, arena.row)
         return arena
 
@@ -57,7 +61,7 @@ class PooledArena(KVArena):
     def __init__(self, pool: KVPool, row: int) -> None:
         """Made by KVPool.take."""
         self.pool, self.row = pool, row
-        self.keys, self.values = pool.keys[row], pool.values[row]
+        self.keys, self.values = (each[row, :, :, : pool.capacity] for each in (pool.keys, pool.values))
         # Attention over the whole row gives no weight to what is not live, but 0 * NaN is NaN.
         self.keys.zero_()
         self.values.zero_()

@@ -1,9 +1,10 @@
 """Decode steps of many streams as one CUDA graph, replayed instead of launching a thousand small kernels.
 
-A graph has fixed shapes and addresses. So it takes one token of each of B streams, whose arenas are rows of
-one pool; which rows, and how many tokens live in each, are numbers on the device; attention runs over whole
-rows, and a mask hides what is not live. Everything but capture and replay is plain tensor code, which also
-runs on a CPU, where the tests hold it against the ordinary decoder.
+A graph has fixed shapes and addresses. So it takes one token of each of the first B rows of a pool, where
+the streams' arenas lie; how many tokens live in each is a number on the device; attention runs over whole
+rows, read where they are, and a mask hides what is not live. A row whose stream has nothing to say takes part
+with a token that is written to its spare slot. Everything but capture and replay is plain tensor code, which
+also runs on a CPU, where the tests hold it against the ordinary decoder.
 """
 
 from __future__ import annotations
@@ -29,17 +30,15 @@ class StepInputs(NamedTuple):
     """What changes from one decode step to the next.
 
     Attributes:
-        ids: int64 [B], one token of each stream.
+        ids: int64 [B], one token of each of the pool's first B rows.
         cos: [B, 1, head_dim] in the model's dtype, of the tokens' rotary angles.
         sin: the same.
-        rows: int64 [B], the streams' rows in the pool.
         lengths: int64 [B], live tokens of each: the slot of the new key.
     """
 
     ids: Tensor
     cos: Tensor
     sin: Tensor
-    rows: Tensor
     lengths: Tensor
 
 
@@ -76,43 +75,51 @@ class GraphDecoder:
                 others.append(number)
         logits: dict[int, Tensor] = {}
         for pool, numbers in pools.items():
-            logits |= zip(numbers, self._decode(pool, [pieces[i] for i in numbers]), strict=False)
+            logits |= zip(numbers, self._decode(pool, [pieces[i] for i in numbers]), strict=True)
         if others:
             logits |= zip(others, rest([pieces[i] for i in others]), strict=False)
         return [logits[i] for i in range(len(pieces))]
 
-    def _decode(self, pool: KVPool, pieces: list[Piece]) -> Tensor:
-        """One token of each stream: logits [n, vocabulary], n the next power of two; the last may be idle."""
-        idle = (1 << (len(pieces) - 1).bit_length()) - len(pieces)
-        pieces = pieces + pieces[:1] * idle  # writes the same key to the same slot again
+    def _decode(self, pool: KVPool, pieces: list[Piece]) -> list[Tensor]:
+        """One token of each of some streams of a pool: the logits of each, float32 [vocabulary]."""
         model = self._model
-        positions = torch.cat([piece.positions for piece in pieces], dim=1)  # [3, n]
-        cos, sin = (axis.to(model.dtype)[:, None] for axis in model.rope(positions))
         arenas = [cast(PooledArena, piece.store) for piece in pieces]
-        numbers = torch.tensor([[arena.row, arena.length] for arena in arenas])
-        rows, lengths = upload(numbers, model.device).unbind(1)
-        inputs = StepInputs(torch.cat([piece.ids for piece in pieces]), cos, sin, rows, lengths)
-        step = partial(self._step, pool)
-        if model.device.type != "cuda":
-            return step(inputs)
-        graphs = self._graphs.setdefault(pool, {})
-        if len(pieces) not in graphs:
-            graphs[len(pieces)] = capture(step, inputs)
-        return graphs[len(pieces)](inputs)
+        used = [arena.row for arena in arenas]
+        rows = min(pool.rows, 1 << max(used).bit_length())  # few sizes, so few graphs
+        idle = [row for row in range(rows) if row not in used]
+        order = torch.tensor([*used, *idle]).argsort()  # row -> its place among pieces, idle ones behind them
+        slots = torch.tensor([*(arena.length for arena in arenas), *[pool.capacity] * len(idle)])
+        order, lengths = upload(torch.stack([order, slots[order]]), model.device)
+        ids = torch.cat([*(piece.ids for piece in pieces), pieces[0].ids.new_zeros(len(idle))])
+        positions = torch.cat([piece.positions for piece in pieces], dim=1)  # [3, n]
+        positions = torch.cat([positions, positions.new_zeros(3, len(idle))], dim=1)
+        cos, sin = (axis.to(model.dtype)[:, None] for axis in model.rope(positions[:, order]))
+        inputs = StepInputs(ids[order], cos, sin, lengths)
+        step: Step = partial(self._step, pool)
+        if model.device.type == "cuda":
+            graphs = self._graphs.setdefault(pool, {})
+            if rows not in graphs:
+                graphs[rows] = capture(step, inputs)
+            step = graphs[rows]
+        logits = step(inputs)  # [rows, vocabulary]
+        return [logits[row] for row in used]
 
     def _step(self, pool: KVPool, inputs: StepInputs) -> Tensor:
-        """The pass itself, at shapes that depend on the pool and the number of streams alone."""
-        ids, cos, sin, rows, lengths = inputs
+        """The pass itself, at shapes that depend on the pool and the number of rows alone."""
+        ids, cos, sin, lengths = inputs
         model, kv_heads, dim = self._model, self._model.kv_heads, self._model.head_dim
-        live = torch.arange(pool.capacity, device=ids.device) <= lengths[:, None]  # [B, capacity]
+        rows = torch.arange(len(ids), device=ids.device)
+        slots = torch.arange(pool.capacity + 1, device=ids.device)
+        live = slots <= lengths[:, None]  # [B, capacity + 1]
 
         def mix(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            keys, values = pool.keys[:, layer], pool.values[:, layer]  # [rows, kv_heads, capacity, head_dim]
+            # views [B, kv_heads, capacity + 1, head_dim]
+            keys, values = pool.keys[: len(ids), layer], pool.values[: len(ids), layer]
             keys[rows, :, lengths], values[rows, :, lengths] = k, v
             seen = functional.scaled_dot_product_attention(
                 q.view(len(ids), kv_heads, -1, dim),  # the heads of a group are the queries of their key head
-                keys[rows],
-                values[rows],
+                keys,
+                values,
                 attn_mask=live[:, None, None],
                 scale=model.decoder.scale,
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 import logging
 import sys
@@ -13,6 +15,7 @@ import torch
 from random_models import write_random_model
 
 from svlm_core.cache.arena import KVArena
+from svlm_core.cli.settings import add_model_options, load
 from svlm_core.config import QUANTIZATIONS
 from svlm_core.errors import ModelError
 from svlm_core.model.adapter import StreamModel
@@ -174,3 +177,19 @@ def test_without_torchao_the_error_says_what_to_install(
         ModelError, match=r"weights of int8 need torchao .*: pip install 'svlm_ros\[quantize\]'"
     ):
         quantize(load_model(str(checkpoint)), "int8")
+
+
+def test_the_command_line_passes_both_on(checkpoint: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_model_options(parser)
+    model, _ = load(parser.parse_args(["--model", str(checkpoint), "--dtype", "float16", "--threads", "1"]))
+    assert model.dtype in (torch.float16, torch.float32)
+    options = parser.parse_args(["--model", str(checkpoint), "--threads", "1", "--quantize", "int8"])
+    try:
+        importlib.import_module("torchao")
+    except ImportError:
+        with pytest.raises(ModelError, match="need torchao"):
+            load(options)
+    else:
+        weight = load(options)[0].decoder.blocks[0].mlp.up_proj.weight
+        assert type(weight.data) is not torch.Tensor

@@ -199,12 +199,12 @@ def test_a_replayed_graph_answers_to_its_inputs_and_not_to_those_of_the_capture(
     cells = torch.zeros(8, 4, device=device)
 
     def step(inputs: StepInputs) -> torch.Tensor:
-        cells[inputs.rows] = inputs.cos
+        cells[inputs.lengths] = inputs.cos
         return cells @ weight
 
     def inputs(row: int) -> StepInputs:
-        rows, values = torch.tensor([row], device=device), torch.randn(1, 4, device=device)
-        return StepInputs(rows, values, values, rows, rows)
+        lengths, values = torch.tensor([row], device=device), torch.randn(1, 4, device=device)
+        return StepInputs(lengths, values, values, lengths)
 
     graph = capture(step, inputs(0))
     given = [inputs(row) for row in (3, 5, 3)]
@@ -212,7 +212,7 @@ def test_a_replayed_graph_answers_to_its_inputs_and_not_to_those_of_the_capture(
     expected = torch.zeros(8, 4, device=device)
     expected[0] = cells[0]
     for each, answer in zip(given, answers, strict=True):
-        expected[each.rows] = each.cos
+        expected[each.lengths] = each.cos
         torch.testing.assert_close(answer, expected @ weight)
 
 
