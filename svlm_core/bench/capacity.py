@@ -75,7 +75,11 @@ class Cameras:
         return float(np.median(ratios))
 
     def _bare_ms(self, kernels: ChunkKernels) -> float:
-        return sum(run_ms(calls, self._model.device, times) for calls, times in kernels.values())
+        return sum(
+            run_ms(calls, self._model.device, times)
+            for (_, kind), (calls, times) in kernels.items()
+            if kind != "library"
+        )
 
     def _next(self) -> Chunk:
         self._index += 1

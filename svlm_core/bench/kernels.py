@@ -22,11 +22,13 @@ from svlm_core.bench.workload import settle
 from svlm_core.cache.arena import KVArena
 from svlm_core.frames import Chunk
 from svlm_core.model.adapter import StreamModel
+from svlm_core.model.product import product
 from svlm_core.model.vision import Grid
 from svlm_core.stream.session import StreamSession
 
 Kernels = list[Callable[[], Tensor]]
 ChunkKernels = dict[tuple[str, str], tuple[Kernels, int]]
+Run = Callable[[nn.Linear, Tensor], Tensor]
 
 _READ_BYTES = 1 << 28  # several times any CPU's cache
 _READS = 5
@@ -78,7 +80,8 @@ class BareModel:
             cameras: how many.
 
         Returns:
-            (stage, "products" or "attention") -> the kernels and how often they run.
+            (stage, "products" or "attention") -> the kernels and how often they run. "products" are those
+            that the engine runs; ("decode", "library") are decode's as torch's linear layers do them.
         """
         steps, rows, columns = sizes.grid
         grid = (steps * cameras, rows, columns)
@@ -90,12 +93,16 @@ class BareModel:
             ("prefill", "products"): (self._text_products(sizes.prefill_tokens * cameras, cameras), 1),
             ("prefill", "attention"): (prefill * cameras, 1),
             ("decode", "products"): (self._text_products(cameras, cameras), sizes.decode_steps),
+            ("decode", "library"): (
+                self._text_products(cameras, cameras, nn.Linear.forward),
+                sizes.decode_steps,
+            ),
             ("decode", "attention"): (step * cameras, sizes.decode_steps),
         }
 
-    def _text_products(self, tokens: int, cameras: int) -> Kernels:
+    def _text_products(self, tokens: int, cameras: int, run: Run = product) -> Kernels:
         """The linear layers of one forward pass over `tokens` tokens, and the head of each camera's last."""
-        return self._products(self._layers, tokens) + self._products(self._head, cameras)
+        return self._products(self._layers, tokens, run) + self._products(self._head, cameras, run)
 
     def _text_attention(self, tokens: int, arena: KVArena, keys: int) -> Kernels:
         """The attention of one stream's forward pass: the last `tokens` of `keys` keys, causal."""
@@ -134,13 +141,13 @@ class BareModel:
                 kernels.append(partial(functional.scaled_dot_product_attention, x, x, x))
         return kernels
 
-    def _products(self, linears: Iterable[nn.Linear], rows: int) -> Kernels:
+    def _products(self, linears: Iterable[nn.Linear], rows: int, run: Run = product) -> Kernels:
         inputs: dict[int, Tensor] = {}
         kernels: Kernels = []
         for linear in linears:
             if (width := linear.in_features) not in inputs:
                 inputs[width] = self._random(rows, width)
-            kernels.append(partial(functional.linear, inputs[width], linear.weight, linear.bias))
+            kernels.append(partial(run, linear, inputs[width]))
         return kernels
 
     def _random(self, *shape: int) -> Tensor:

@@ -53,7 +53,8 @@ def limit_table(figures: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             _align(rows),
-            f"decode: its bare products take {products:.1%} of its time, with attention {kernels:.1%}",
+            f"decode: torch's bare products would take {products:.1%} of its time; its own, and attention, "
+            f"take {kernels:.1%}",
             f"memory is read at {figures['read_gb_per_s']} GB/s: at that speed weights and cache would take "
             f"{figures['decode_of_memory']:.1%} of decode's time",
         ]

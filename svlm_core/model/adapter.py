@@ -14,6 +14,7 @@ from svlm_core.errors import ModelError
 from svlm_core.model.attention import choose_attention
 from svlm_core.model.decoder import Decoder, rotate
 from svlm_core.model.dialect import Dialect
+from svlm_core.model.product import product
 from svlm_core.model.vision import Grid, VisionInput
 
 __all__ = ["StreamModel", "VisionInput"]
@@ -178,7 +179,7 @@ class StreamModel(ABC):
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits of hidden states: [..., hidden_size] -> float32 [..., vocab_size]."""
-        logits: Tensor = self.hf.get_output_embeddings()(hidden).float()
+        logits: Tensor = product(self.hf.get_output_embeddings(), hidden).float()
         return logits
 
     @abstractmethod

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from svlm_core.model.attention import Attend, causal_mask
+from svlm_core.model.product import product
 
 # (layer, q [T, heads, head_dim], k [T, kv_heads, head_dim], v like k) -> [T, heads * head_dim]
 Mix = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -140,16 +141,17 @@ class Decoder:
         for index, layer in enumerate(self.blocks):
             attention, rows = layer.self_attn, len(x)
             h = _rms_norm(x, layer.input_layernorm)
-            q = attention.q_proj(h).view(rows, -1, self._head_dim)  # [T, heads, head_dim]
-            k = attention.k_proj(h).view(rows, -1, self._head_dim)  # [T, kv_heads, head_dim]
-            v = attention.v_proj(h).view(rows, -1, self._head_dim)
+            q = product(attention.q_proj, h).view(rows, -1, self._head_dim)  # [T, heads, head_dim]
+            k = product(attention.k_proj, h).view(rows, -1, self._head_dim)  # [T, kv_heads, head_dim]
+            v = product(attention.v_proj, h).view(rows, -1, self._head_dim)
             if self._query_norm:
                 q, k = _rms_norm(q, attention.q_norm), _rms_norm(k, attention.k_norm)
             q, k = rotate(torch.cat((q, k), 1), cos, sin).split((q.shape[1], k.shape[1]), 1)
-            x = x + attention.o_proj(mix(index, q, k, v))
+            x = x + product(attention.o_proj, mix(index, q, k, v))
             h = _rms_norm(x, layer.post_attention_layernorm)
             mlp = layer.mlp
-            x = x + mlp.down_proj(functional.silu(mlp.gate_proj(h)) * mlp.up_proj(h))
+            gated = functional.silu(product(mlp.gate_proj, h)) * product(mlp.up_proj, h)
+            x = x + product(mlp.down_proj, gated)
             for start, features in extra:
                 if index < len(features):
                     x[start : start + features.shape[1]] += features[index]

@@ -30,12 +30,18 @@ def test_the_bare_products_are_those_of_the_real_chunk(
         sizes = ChunkSizes.of(session, camera.chunk(1))
     bare = BareModel(tiny_model, tiny)
     for cameras in (1, 3):
-        counted = 0
-        for (_, kind), (kernels, times) in bare.chunk(sizes, session.context.arena, cameras).items():
+        counted = library = 0
+        for (stage, kind), (kernels, times) in bare.chunk(sizes, session.context.arena, cameras).items():
             with FlopCounterMode(display=False) as counter:
                 assert run_ms(kernels, tiny_model.device, times) > 0
+            if kind == "library":
+                library = operations(counter)
+                continue
             counted += operations(counter)
             assert (operations(counter) > 0) == (kind == "products")
+            if (stage, kind) == ("decode", "products"):
+                own = operations(counter)
+        assert own == library > 0, "decode's products and the library's are not the same"
         assert counted == cameras * operations(real)
 
 
