@@ -86,13 +86,17 @@ def _lines(
     summary: Callable[[np.ndarray], Any],
 ) -> list[_End]:
     """Draw one line for each policy; `summary` makes one value of a stretch of chunks. Returns their ends."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     longest = max((len(policy["chunk_ms"]) for policy in policies.values()), default=1)
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlabel("chunk", color=_GREY, fontsize=9)
     axes.set_yscale("log")
     if longest > _LONG_CHUNKS:
         axes.set_xscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", which="both", color="#e8e8e8", linewidth=0.5)
     axes.tick_params(colors=_GREY, labelsize=8)

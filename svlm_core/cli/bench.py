@@ -235,5 +235,5 @@ def run_plan(options: argparse.Namespace) -> int:
 def _title(options: argparse.Namespace, shape: Shape) -> str:
     return (
         f"svlm bench efficiency: shape {shape.name} ({shape.parameters / 1e6:,.1f} M parameters), "
-        f"{options.dtype}, {options.device}, {options.threads} CPU threads"
+        f"{options.dtype}, {options.device}, threads: {options.threads}"
     )

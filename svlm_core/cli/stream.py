@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +58,10 @@ def run(options: argparse.Namespace) -> int:
         from svlm_core.stream.run import StreamRun
         from svlm_core.stream.session import StreamSession
 
-        streams: list[Stream] = [StreamSession(model, config)]
+        streams: Sequence[Stream] = [StreamSession(model, config)]
         if many:
             engine = open_things.enter_context(Engine(model, max_batch=len(sources)))
-            streams = [engine.open(config) for _ in sources]
+            streams = cameras = [engine.open(config) for _ in sources]
         runs = [StreamRun(source, stream) for source, stream in zip(sources, streams, strict=True)]
         sinks: list[Sink] = []
         if options.jsonl:
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         if not options.quiet:
             sinks.append(Terminal(sys.stdout, show_camera=many))  # last: what is seen there is in the files
         video = open_things.enter_context(AnnotatedVideo(options.mp4, config.fps)) if options.mp4 else None
-        parallel = ParallelRuns(runs)
+        parallel = ParallelRuns(runs, lambda number: cameras[number].close())
         try:
             for chunk, events in (step for _, step in parallel) if many else runs[0]:
                 for event in events:

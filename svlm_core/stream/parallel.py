@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from svlm_core.errors import SvlmError
 from svlm_core.stream.run import Step, StreamRun
@@ -20,10 +20,15 @@ class ParallelRuns:
         errors: number of the run -> why it ended early.
     """
 
-    def __init__(self, runs: Sequence[StreamRun]) -> None:
-        """Prepare; nothing is read before the iteration begins."""
+    def __init__(self, runs: Sequence[StreamRun], ended: Callable[[int], None] = lambda number: None) -> None:
+        """Prepare; nothing is read before the iteration begins.
+
+        Args:
+            runs: each with a source and a stream of its own.
+            ended: called with the number of a run that has ended, so that no batch waits for it.
+        """
         self.errors: dict[int, SvlmError] = {}
-        self._runs = runs
+        self._runs, self._ended = runs, ended
         self._steps: queue.Queue[tuple[int, Step | BaseException | None]] = queue.Queue(len(runs))
 
     def __iter__(self) -> Iterator[tuple[int, Step]]:
@@ -44,6 +49,7 @@ class ParallelRuns:
             elif step is not None:
                 yield number, step
                 continue
+            self._ended(number)
             going -= 1
 
     def _follow(self, number: int, run: StreamRun) -> None:

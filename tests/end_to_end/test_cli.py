@@ -57,7 +57,8 @@ def stream(checkpoint: Path, capfd: pytest.CaptureFixture[str]) -> Svlm:
     """Runs `svlm stream SOURCE`, small settings and the random model included."""
 
     def run(source: object, *options: str, model: Path = checkpoint) -> Ended:
-        code = main(["stream", str(source), "--model", str(model), *SETTINGS, *options])
+        sources = source if isinstance(source, list) else [source]
+        code = main(["stream", *map(str, sources), "--model", str(model), *SETTINGS, *options])
         return Ended(code, *capfd.readouterr())
 
     return run
@@ -133,6 +134,29 @@ def test_odd_frame_rates_of_a_video_are_streamed(rate: str, stream: Svlm, tmp_pa
     ended = stream(write_video(tmp_path / "clip.mp4", frames=8, rate=rate), "--quiet")
     assert ended.code == 0
     assert "frames: 8 received, " in ended.err
+
+
+def test_several_sources_share_a_model_and_say_what_each_says_alone(stream: Svlm, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "clip.mp4", frames=36, rate="6")
+    world = "world://1000007?seconds=5"
+    alone = {}
+    for source in (str(video), world):
+        assert stream(source, f"--jsonl={tmp_path / 'alone'}", "--quiet").code == 0
+        said = events(tmp_path / "alone")
+        alone[said[0]["camera"]] = [event["text"] for event in said]
+    ended = stream([video, world], f"--jsonl={tmp_path / 'together'}")
+    assert ended.code == 0
+    together = events(tmp_path / "together")
+    for camera, words in alone.items():
+        assert [event["text"] for event in together if event["camera"] == camera] == words != []
+        assert any(line.startswith(f"{camera} [") for line in ended.out.splitlines())
+        assert any(line.startswith(f"{camera}: ") and " chunks (" in line for line in ended.err.splitlines())
+
+
+def test_subtitles_are_of_one_source(stream: Svlm, tmp_path: Path) -> None:
+    ended = stream(["world://1", "world://2"], f"--vtt={tmp_path / 'out.vtt'}")
+    assert (ended.code, ended.out) == (1, "")
+    assert "--mp4 and --vtt are of one source" in ended.err
 
 
 def test_nothing_but_the_commands_own_words_are_printed(checkpoint: Path, tmp_path: Path) -> None:
