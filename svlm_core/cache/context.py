@@ -219,9 +219,12 @@ class CachedContext:
         if keys is None:
             raise RuntimeError("retain() before the first remember_text()")
         speech = [self._speech_keys[segment.chunk] for segment in moved]
-        grown = torch.cat([keys[..., text:text_end, :], *speech], dim=-2)
-        kept = [keys[..., :text, :], grown[..., :start, :], grown[..., stop:, :], keys[..., text_end:, :]]
-        self._head_keys = torch.cat(kept, dim=-2)
+        if stop <= text_end - text:  # what is forgotten was old before: copy once
+            parts = [keys[..., : text + start, :], keys[..., text + stop : text_end, :], *speech]
+        else:
+            grown = torch.cat([keys[..., text:text_end, :], *speech], dim=-2)
+            parts = [keys[..., :text, :], grown[..., :start, :], grown[..., stop:, :]]
+        self._head_keys = torch.cat([*parts, keys[..., text_end:, :]], dim=-2)
         for segment in moved:
             del self._speech_keys[segment.chunk]
 
