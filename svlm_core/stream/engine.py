@@ -201,6 +201,7 @@ class Engine:
         """Let all streams leave and stop the worker, after the step it is in."""
         with self._changed:
             self._closing = True
+            self._changed.notify_all()
         for stream in list(self._streams):
             self._leave(stream)
         self._worker.join()

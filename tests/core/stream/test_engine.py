@@ -384,3 +384,14 @@ def test_a_choice_that_fails_fails_its_stream_alone(small_model: StreamModel) ->
             assert futures[0].result(WAIT_S).token_ids == (WORD, WORD)
             with pytest.raises(ValueError, match="no choice"):
                 futures[1].result(WAIT_S)
+
+
+def test_an_engine_whose_streams_have_all_left_closes(small_model: StreamModel) -> None:
+    engine = Engine(small_model)
+    stream = engine.open(small_config(max_new_tokens=1), Gate(WORD, closed=False))
+    stream.step(chunk_at(0))
+    stream.close()
+    closing = threading.Thread(target=engine.close, daemon=True)
+    closing.start()
+    closing.join(WAIT_S)
+    assert not closing.is_alive(), "the worker was not told"
