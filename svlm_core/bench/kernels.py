@@ -22,13 +22,13 @@ from svlm_core.bench.workload import settle
 from svlm_core.cache.arena import KVArena
 from svlm_core.frames import Chunk
 from svlm_core.model.adapter import StreamModel
+from svlm_core.model.attention import SDPA
 from svlm_core.model.product import product
 from svlm_core.model.vision import Grid
 from svlm_core.stream.session import StreamSession
 
 Kernels = list[Callable[[], Tensor]]
 ChunkKernels = dict[tuple[str, str], tuple[Kernels, int]]
-Run = Callable[[nn.Linear, Tensor], Tensor]
 
 _READ_BYTES = 1 << 28  # several times any CPU's cache
 _READS = 5
@@ -65,8 +65,9 @@ class BareModel:
         """Look up the weights of a model that svlm_core.bench.random_model has built."""
         self._shape, self._dtype, self._device = shape, model.dtype, model.device
         hf: Any = model.hf
-        self._layers = _linears(hf.model.language_model.layers)
-        self._head = [hf.get_output_embeddings()]
+        self._decoder = model.decoder
+        self._inputs: dict[tuple[int, int], Tensor] = {}
+        self._linears = [*_linears(hf.model.language_model.layers), hf.get_output_embeddings()]
         visual = hf.model.visual
         self._blocks, self._merger = _linears(visual.blocks), _linears(visual.merger)
         self._patch_weights = visual.patch_embed.proj.weight.flatten(1)  # [vision_hidden, patch values]
@@ -93,26 +94,26 @@ class BareModel:
             ("prefill", "products"): (self._text_products(sizes.prefill_tokens * cameras, cameras), 1),
             ("prefill", "attention"): (prefill * cameras, 1),
             ("decode", "products"): (self._text_products(cameras, cameras), sizes.decode_steps),
-            ("decode", "library"): (
-                self._text_products(cameras, cameras, nn.Linear.forward),
-                sizes.decode_steps,
-            ),
+            ("decode", "library"): (self._products(self._linears, cameras), sizes.decode_steps),
             ("decode", "attention"): (step * cameras, sizes.decode_steps),
         }
 
-    def _text_products(self, tokens: int, cameras: int, run: Run = product) -> Kernels:
-        """The linear layers of one forward pass over `tokens` tokens, and the head of each camera's last."""
-        return self._products(self._layers, tokens, run) + self._products(self._head, cameras, run)
+    def _text_products(self, tokens: int, cameras: int) -> Kernels:
+        """The products of one forward pass over `tokens` tokens, and the head of each camera's last."""
+        kernels: Kernels = []
+        for layer in self._decoder.layers:
+            for joined in (layer.qkv, layer.out, layer.gate_up, layer.down):
+                assert joined.weight is not None  # random weights are plain
+                kernels.append(partial(joined, self._input(tokens, joined.weight.shape[1])))
+        head = self._linears[-1].weight
+        return [*kernels, partial(product, self._input(cameras, head.shape[1]), head)]
 
     def _text_attention(self, tokens: int, arena: KVArena, keys: int) -> Kernels:
         """The attention of one stream's forward pass: the last `tokens` of `keys` keys, causal."""
         shape = self._shape
         groups = shape.heads // shape.kv_heads
         q = self._random(1, shape.kv_heads, groups * tokens, shape.head_dim)
-        mask = None
-        if tokens > 1:
-            causal = torch.ones(tokens, keys, dtype=torch.bool, device=self._device).tril(keys - tokens)
-            mask = causal.repeat(groups, 1)  # [groups * tokens, keys]
+        mask = SDPA.mask(tokens, keys - tokens, groups, q)
         return [
             partial(functional.scaled_dot_product_attention, q, k[None, :, :keys], v[None, :, :keys], mask)
             for k, v in zip(arena.keys, arena.values, strict=True)
@@ -141,14 +142,13 @@ class BareModel:
                 kernels.append(partial(functional.scaled_dot_product_attention, x, x, x))
         return kernels
 
-    def _products(self, linears: Iterable[nn.Linear], rows: int, run: Run = product) -> Kernels:
-        inputs: dict[int, Tensor] = {}
-        kernels: Kernels = []
-        for linear in linears:
-            if (width := linear.in_features) not in inputs:
-                inputs[width] = self._random(rows, width)
-            kernels.append(partial(run, linear, inputs[width]))
-        return kernels
+    def _products(self, linears: Iterable[nn.Linear], rows: int) -> Kernels:
+        """Torch's own linear layers, one by one."""
+        return [partial(linear.forward, self._input(rows, linear.in_features)) for linear in linears]
+
+    def _input(self, rows: int, width: int) -> Tensor:
+        """Something to multiply, the same for all layers of a width."""
+        return self._inputs.setdefault((rows, width), self._random(rows, width))
 
     def _random(self, *shape: int) -> Tensor:
         return torch.randn(*shape, dtype=self._dtype, device=self._device)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -295,11 +296,21 @@ class StreamSession:
         ids = torch.tensor([i for segment in pending for i in segment.ids], device=model.device)
         piece = Piece(ids, positions.to(model.device), context.arena, tuple(visual))
         token = yield Forward(piece, choose, context.counts)
-        context.extend(positions, next_position)
+        context.extend(positions.numpy(), next_position)
         if not self._policy.recompute:
             for segment in pending:
                 segment.features = None
         return token
+
+    def _say(self, context: CachedContext, token: int) -> Generator[Work, Any, int]:
+        """Run the model on a token just said, with nothing else pending; returns the next one's id."""
+        position, device = context.next_position, self._model.device
+        context.say(token)
+        positions = torch.full((3, 1), position, device=device)
+        piece = Piece(torch.tensor([token], device=device), positions, context.arena)
+        following = yield Forward(piece, self._choose, context.counts)
+        context.extend(np.full((3, 1), position), position + 1)
+        return following
 
     def _decode(
         self, context: CachedContext, chunk: int, token: int, budget: ChunkBudget
@@ -319,8 +330,7 @@ class StreamSession:
             elif budget.spent:
                 finish = FINISH_DEADLINE
             else:
-                context.say(said[-1])
-                said.append((yield from self._run(context, self._choose)))
+                said.append((yield from self._say(context, said[-1])))
                 continue
             break
         answer = self._protocol.take_apart([i for i in said if i not in ends])

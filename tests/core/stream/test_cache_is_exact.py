@@ -237,8 +237,7 @@ def test_control_an_eviction_without_rotation_is_seen(
 ) -> None:
     def move_only(self: CachedContext) -> None:
         head = self._head_tokens()
-        places = (torch.arange(head) + self.origin).expand(3, -1)
-        self._positions = torch.cat([places, self._positions[:, head:]], dim=1)
+        self._positions[:, :head] = np.arange(head) + self.origin
 
     monkeypatch.setattr(CachedContext, "_rotate_head", move_only)
     stream = Stream(model, config())
