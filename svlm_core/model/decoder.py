@@ -72,33 +72,24 @@ class Piece:
     visual: tuple[Visual, ...] = ()
 
 
-class Norm(NamedTuple):
-    """RMSNorm (arXiv 1910.07467).
+class Norm:
+    """RMSNorm (arXiv 1910.07467)."""
 
-    Attributes:
-        weight: [width].
-        eps: added to the mean square.
-        root_eps: its root, [1].
-    """
-
-    weight: Tensor
-    eps: float
-    root_eps: Tensor
-
-    @classmethod
-    def of(cls, module: Any) -> Norm:
-        """That of one of transformers' norms."""
-        weight, eps = module.weight.data, module.variance_epsilon
-        return cls(weight, eps, weight.new_tensor([math.sqrt(eps)]))
+    def __init__(self, module: Any) -> None:
+        """Use the weight of one of transformers' norms."""
+        self._weight: Tensor = module.weight.data  # [width]
+        self._eps: float = module.variance_epsilon
+        self._root_eps = self._weight.new_tensor([math.sqrt(self._eps)])
+        self._to_rms = len(self._weight) ** -0.5
+        self._fused = self._weight.dtype != torch.float32 or self._weight.is_cuda
 
     def __call__(self, x: Tensor) -> Tensor:
         """[..., width] -> the same shape."""
-        if x.dtype != torch.float32 or x.is_cuda:
-            return torch.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        if self._fused:
+            return torch.rms_norm(x, self._weight.shape, self._weight, self._eps)
         # torch makes ten small steps of it on a CPU; sqrt(rms^2 + eps) is hypot(rms, sqrt(eps))
-        width = x.shape[-1]
-        rms = torch.linalg.vector_norm(x, 2, -1, True).mul_(width**-0.5)
-        return (x / rms.hypot_(self.root_eps)).mul_(self.weight)
+        rms = torch.linalg.vector_norm(x, 2, -1, True).mul_(self._to_rms)
+        return (x / rms.hypot_(self._root_eps)).mul_(self._weight)
 
 
 class Layer(NamedTuple):
@@ -128,11 +119,11 @@ class Layer(NamedTuple):
         attention, mlp = module.self_attn, module.mlp
         with_norms = hasattr(attention, "q_norm")
         return cls(
-            norm=Norm.of(module.input_layernorm),
+            norm=Norm(module.input_layernorm),
             qkv=Joined(attention.q_proj, attention.k_proj, attention.v_proj),
-            head_norms=(Norm.of(attention.q_norm), Norm.of(attention.k_norm)) if with_norms else None,
+            head_norms=(Norm(attention.q_norm), Norm(attention.k_norm)) if with_norms else None,
             out=Joined(attention.o_proj),
-            mlp_norm=Norm.of(module.post_attention_layernorm),
+            mlp_norm=Norm(module.post_attention_layernorm),
             gate_up=Joined(mlp.gate_proj, mlp.up_proj),
             down=Joined(mlp.down_proj),
         )
@@ -169,6 +160,7 @@ class Decoder:
         """The layers to compute with; joined at the first pass, and again when the model was moved since."""
         if not self._layers or not self._layers[0].qkv.current:
             self._layers = [Layer.of(block) for block in self.blocks]
+            self._norm = Norm(self._text_model.norm)
         return self._layers
 
     def __call__(self, pieces: Sequence[Piece], least_rows: int = 1) -> Tensor:
@@ -244,8 +236,8 @@ class Decoder:
                 q, k, v = qkv.split((self._heads, self._kv_heads, self._kv_heads), 1)
                 qkv = torch.cat([layer.head_norms[0](q), layer.head_norms[1](k), v], 1)
             turn(qk := qkv[:, :turning], cos, sin, out=qk)
-            kv = qkv[:, self._heads :].view(rows, 2, self._kv_heads, self._head_dim)
-            x = layer.out(mix(index, qkv[:, : self._heads], kv), x)
+            q, kv = qkv.split_with_sizes((self._heads, 2 * self._kv_heads), 1)
+            x = layer.out(mix(index, q, kv.view(rows, 2, self._kv_heads, self._head_dim)), x)
             gate, up = layer.gate_up(layer.mlp_norm(x)).chunk(2, -1)  # [T, MLP width] each
             x = layer.down(functional.silu(gate).mul_(up), x)
             for start, features in extra:
@@ -254,21 +246,22 @@ class Decoder:
         return x
 
     def norm(self, x: Tensor) -> Tensor:
-        """The final norm: [..., hidden]."""
-        return Norm.of(self._text_model.norm)(x)
+        """The final norm, behind `run`: [..., hidden]."""
+        return self._norm(x)
 
     def _mix(
         self, views: Sequence[_View], spans: Sequence[tuple[int, int]], index: int, q: Tensor, kv: Tensor
     ) -> Tensor:
         """Mix of a packed batch, piece by piece."""
+        rows = [(q, kv)]
+        if len(views) > 1 or spans[-1][1] < len(q):
+            rows = [(q[start:stop], kv[start:stop]) for start, stop in spans]
         mixed = []
-        for view, (start, stop) in zip(views, spans, strict=True):
-            view.new[index].copy_(kv[start:stop].permute(1, 2, 0, 3))  # [2, kv_heads, L, head_dim]
-            seen = self.attention.attend(
-                q[start:stop], view.keys[index], view.values[index], view.mask, self.scale
-            )
-            mixed.append(seen.reshape(stop - start, -1))
-        if len(q) > spans[-1][1]:
+        for view, (queries, new) in zip(views, rows, strict=True):
+            view.new[index].copy_(new.permute(1, 2, 0, 3))  # [2, kv_heads, L, head_dim]
+            seen = self.attention.attend(queries, view.keys[index], view.values[index], view.mask, self.scale)
+            mixed.append(seen.flatten(1))
+        if spans[-1][1] < len(q):
             mixed.append(mixed[0].new_zeros(len(q) - spans[-1][1], mixed[0].shape[1]))
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
