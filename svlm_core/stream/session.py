@@ -134,12 +134,14 @@ class StreamSession:
     @property
     def cache_tokens(self) -> int:
         """Tokens in the KV cache."""
-        return self._context.cached_tokens if self._context else 0
+        context = self._context  # another thread may reset it meanwhile
+        return context.cached_tokens if context else 0
 
     @property
     def capacity_tokens(self) -> int:
         """Slots of the KV cache, 0 before the first chunk."""
-        return self._context.arena.capacity if self._context else 0
+        context = self._context
+        return context.arena.capacity if context else 0
 
     @property
     def said_text(self) -> str:
