@@ -106,7 +106,7 @@ class StreamSession:
             choose: picks the next token in place of the sampling that the settings describe.
             allocate: capacity -> where the cache is to be, if others shall lie beside it.
         """
-        self.config = self._config = config  # what is wanted, and what the chunk in work goes by
+        self.config = self._config = config  # the second is what the chunk in work goes by
         self._model = model
         self._protocol = Protocol.from_config(config, model.tokenizer, model.dialect)
         self._policy = POLICIES[config.policy]
@@ -145,22 +145,24 @@ class StreamSession:
 
     @property
     def said_text(self) -> str:
-        """The text so far, as far as it is remembered: what goes on from it is given it as previous_text."""
+        """The text so far, as far as it is remembered, at the end of the last chunk; from any thread.
+
+        A stream that shall go on from here, in another process too, is given it as previous_text.
+        """
         return cast(str, self._model.tokenizer.decode(self._said, skip_special_tokens=True))
 
     def reset(self) -> None:
         """Forget everything, the random state included; the next chunk begins a new stream."""
         self._context: CachedContext | None = None
         self._choose: Choose = self._given_choose or Sampler(self._config, self._model.device)
-        self._said = self._protocol.words(self._config.previous_text)  # what a head has as previous text
+        self._said = self._protocol.words(self._config.previous_text)  # the text so far, for the next head
 
     def reconfigure(self, config: StreamConfig) -> None:
         """Take over other settings before the next chunk; from any thread.
 
-        Most fields that may change leave the cache as it is. A new prompt, or answers longer than the cache
-        was made for, need a new one: the stream then goes on with the text so far as its previous text, what
-        was said stays known, the vision of the window is lost. The random state goes on unless the seed
-        changes.
+        Most fields that may change leave the cache as it is. A new prompt, or more new tokens than the cache
+        was made for, need a new one: the stream then goes on with the text so far as its previous text; the
+        vision of the window is lost. The random state goes on unless the seed changes.
 
         Raises:
             ConfigError: a field that may not change differs, or the model has too few positions for the new
@@ -269,7 +271,7 @@ class StreamSession:
 
     def _adopt(self, config: StreamConfig) -> None:
         """Go by these settings from now on, see `reconfigure`."""
-        before, self._config = self._config, config
+        before = self._config
         if config == before:
             return
         if self._context and self._frames:
@@ -280,6 +282,7 @@ class StreamSession:
             self._choose.config = config
             if config.sampling_seed != before.sampling_seed:
                 self._choose = Sampler(config, self._model.device)
+        self._config = config
 
     def _begin(self, vision: VisionInput) -> CachedContext:
         model = self._model

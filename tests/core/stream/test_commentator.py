@@ -19,7 +19,7 @@ from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.commentator import MAX_WAITING_QUERIES, Commentator
 from svlm_core.stream.protocol import Protocol
 from svlm_core.stream.query import Query
-from svlm_core.stream.session import StreamSession
+from svlm_core.stream.session import ChunkResult, StreamSession
 
 HALF_NS = NS_PER_S // 2
 
@@ -277,6 +277,46 @@ def test_scores_that_are_not_finite_are_a_reset_and_answer_the_question_without_
     ]
     assert [event.seq for event in events] == [1, 2, 3, 4]
     assert [event.chunk_index for event in events] == [1, 1, 2, 2]
+
+
+def test_a_question_that_comes_while_a_chunk_fails_is_put_to_the_next(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "a", "", "b")
+    setup.take(0)
+    with torch.inference_mode():
+        setup.session.context.arena.values[..., 0, :] = torch.nan
+    step = setup.session.step
+
+    def ask_meanwhile(*arguments: Any) -> ChunkResult:
+        setup.commentator.ask(Query("what?", "q1"))
+        return step(*arguments)
+
+    setup.session.step = ask_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(NumericsError):
+        setup.take(1)
+    setup.session.step = step  # type: ignore[method-assign]
+    assert [(kind, query_id) for kind, query_id, _ in told(setup.take(2))] == [
+        (KIND_RESET, ""),
+        (KIND_GAP, ""),
+        (KIND_ANSWER, "q1"),
+    ]
+
+
+def test_what_is_owed_is_handed_out_when_no_chunk_will_come(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "a")
+    setup.take(0)
+    for query_id in ("q1", "q2"):
+        setup.commentator.ask(Query("what?", query_id))
+    with torch.inference_mode():
+        setup.session.context.arena.values[..., 0, :] = torch.nan
+    with pytest.raises(NumericsError):
+        setup.take(1)
+    events = setup.commentator.dismiss()
+    assert [(event.kind, event.query_id, event.seq) for event in events] == [
+        (KIND_RESET, "", 1),
+        (KIND_ANSWER, "q1", 2),
+        (KIND_ANSWER, "q2", 3),
+    ]
+    assert setup.commentator.dismiss() == []
 
 
 def test_a_restart_hands_out_what_is_owed_and_questions_wait_on(small_model: StreamModel) -> None:
