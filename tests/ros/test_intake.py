@@ -38,6 +38,7 @@ def test_a_chunk_knows_when_its_newest_frame_arrived_and_from_where() -> None:
     setup.push(10.5, arrived_s=1.5)
     chunk = setup.take()
     assert (chunk.stream, chunk.index, chunk.frame_id, chunk.arrived_s) == (0, 0, "lens", 1.5)
+    assert chunk.reason == ""
     assert [frame.stamp_ns for frame in chunk.frames] == [10 * NS_PER_S, 10 * NS_PER_S + NS_PER_S // 2]
 
 
@@ -56,6 +57,7 @@ def test_time_that_jumps_back_begins_a_new_stream_with_that_frame() -> None:
     assert setup.push(3.5) == ""
     chunk = setup.take()
     assert (chunk.stream, chunk.index) == (1, 0)
+    assert chunk.reason == "/camera: time jumped back by 98.0 s"
     assert [frame.stamp_ns for frame in chunk.frames] == [3 * NS_PER_S, 3 * NS_PER_S + NS_PER_S // 2]
     assert setup.ledger.received == 5
     assert setup.ledger.dropped == {"stale": 3}

@@ -22,7 +22,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
-from svlm_core.events import CommentaryEvent
+from svlm_core.events import KIND_RESET, CommentaryEvent
 from svlm_core.frames import NS_PER_S
 from svlm_core.world.scene import seconds
 from svlm_ros.conversions import compressed_from_rgb, image_from_rgb, stamp_from_ns
@@ -138,12 +138,22 @@ def test_a_bag_that_starts_over_and_a_new_image_size_begin_new_streams(
     camera.film(101)
     camera.hear(2)
     camera.film(7)
-    again = camera.hear(3)[2]
-    assert (again.seq, again.chunk_index, again.stamp_oldest_ns) == (2, 0, (EPOCH_S + 7) * NS_PER_S)
+    reset, again = camera.hear(4)[2:]
+    assert (reset.kind, reset.seq, reset.stamp_newest_ns) == (
+        KIND_RESET,
+        2,
+        EPOCH_S * NS_PER_S + 203 * NS_PER_S // 2,
+    )
+    assert "time jumped back by 94.5 s" in reset.text
+    assert (again.seq, again.chunk_index, again.stamp_oldest_ns) == (3, 0, (EPOCH_S + 7) * NS_PER_S)
     camera.film(8, width=84)  # its first frame shows the change, the second opens the new stream
     camera.film(9, width=84)
-    larger = camera.hear(4)[3]
-    assert (larger.seq, larger.chunk_index) == (3, 0)
+    reset, larger = camera.hear(6)[4:]
+    assert reset.kind == KIND_RESET and "56x56 to 84x56" in reset.text
+    assert (larger.seq, larger.chunk_index) == (5, 0)
+    assert ear.spin_until(lambda: len(camera.words) == 4, 5.0)
+    spoken = [event.words for event in camera.hear(6) if event.kind != KIND_RESET]
+    assert [word.data for word in camera.words] == spoken, "a reason was published as words"
     output = camera.end()
     assert "jumped back by" in output and "56x56 to 84x56" in output
 
