@@ -1,4 +1,4 @@
-"""sensor_msgs/Image and CompressedImage <-> RGB pictures; svlm_core.sources.image_message does the reading."""
+"""sensor_msgs/Image and CompressedImage <-> RGB; svlm_core.sources.image_message does the reading."""
 
 from __future__ import annotations
 

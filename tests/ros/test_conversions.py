@@ -1,4 +1,4 @@
-"""Image messages of rclpy to RGB and back. The decoders' own tests: tests/core/sources/test_image_message.py."""
+"""Image messages of rclpy to RGB and back; the decoders are tested in tests/core/sources."""
 
 from __future__ import annotations
 
