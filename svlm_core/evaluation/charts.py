@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from svlm_core.evaluation.marks import MISSED, Mark
+from svlm_core.evaluation.marks import MISSED, WRONG, Mark
 from svlm_core.evaluation.truth import Heard
 from svlm_core.frames import NS_PER_S
 
@@ -17,7 +17,7 @@ WIDTH_PX = 1120
 _LEFT_PX, _RIGHT_PX = 58, 8  # for the labels of an axis
 _LANE_PX, _ROW_GAP_PX, _EDGE_PX = 19, 14, 3
 _LETTER_PX = 6.0  # width of a letter at the size of the labels: too much rather than too little
-_SHORTEST_LABEL = 4  # letters
+_SHORTEST_LABEL, _LABELLED_PX = 4, 16  # letters; width of a box that may have a label
 _ROW_S = (10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 _MAX_ROWS = 20
 _TICKS = 4  # parts of a row
@@ -49,19 +49,21 @@ def timeline(shown: Sequence[Mark], heard: Sequence[Heard], origin_ns: int, with
         for tick in range(_TICKS + 1):
             x = _LEFT_PX + tick * row_s / _TICKS * px_per_s
             parts.append(f'<path class="tick" d="M{x:.1f} {row * row_px}v{row_px - _ROW_GAP_PX + 3}"/>')
-    for box in _boxes(shown, heard, with_truth):
+    for box in sorted(_boxes(shown, heard, with_truth), key=_mistake):  # mistakes last, so on top
         start_s, end_s, room_s = (
             (ns - origin_ns) / NS_PER_S for ns in (box.start_ns, box.end_ns, box.room_ns)
         )
         for row in range(max(0, int(start_s // row_s)), min(rows, -int(-end_s // row_s))):
             begin_s, stop_s = (min(max(s - row * row_s, 0), row_s) for s in (start_s, end_s))
             x, y = _LEFT_PX + begin_s * px_per_s, row * row_px + box.lane * _LANE_PX
+            box_px = max(2.0, (stop_s - begin_s) * px_per_s - 1)
             room_px = (min(room_s - row * row_s, row_s) - begin_s) * px_per_s
+            letters = int((room_px - 2 * _EDGE_PX) / _LETTER_PX)
             parts.append(f'<a href="#m{box.mark}"><title>{escape(box.tip)}</title>')
-            parts.append(_rect(box.style, x, y, max(2.0, (stop_s - begin_s) * px_per_s - 1)))
+            parts.append(_rect(box.style, x, y, box_px))
             if box.label:
                 parts.append(_rect(f"edge {box.style}", x, y, _EDGE_PX))
-            if (letters := int((room_px - 2 * _EDGE_PX) / _LETTER_PX)) >= _SHORTEST_LABEL:
+            if letters >= _SHORTEST_LABEL and box_px >= _LABELLED_PX:
                 label = box.label if len(box.label) <= letters else box.label[: letters - 1] + "…"
                 parts.append(_text(x + _EDGE_PX + 4, y + 13, label, "label"))
             parts.append("</a>")
@@ -149,6 +151,10 @@ def _boxes(shown: Sequence[Mark], heard: Sequence[Heard], with_truth: bool) -> I
         followers = [box.start_ns for box in boxes[1:]] + [heard[-1].end_ns]
         for box, next_ns in zip(boxes, followers, strict=bool(boxes)):
             yield box._replace(room_ns=max(box.end_ns, next_ns))
+
+
+def _mistake(box: _Box) -> bool:
+    return box.style in (WRONG, MISSED)
 
 
 def _nice(value: float) -> float:

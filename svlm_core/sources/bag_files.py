@@ -51,6 +51,8 @@ class BagFiles:
         Raises:
             SourceError: there is no such bag, or the rosbags library is not installed.
         """
+        if not path.exists():
+            raise SourceError(f"{path}: there is no such file or folder")
         if not is_bag(path):
             raise SourceError(f"{path}: not a bag; a bag is a .mcap or .db3 file, or a folder with some")
         try:
