@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -113,6 +113,8 @@ def _contents(file: Path) -> tuple[Counter[tuple[str, str]], int]:
 
 def _messages(file: Path, topic: str) -> Iterator[RawMessage]:
     """One file's messages of a topic; BrokenDataError where it breaks."""
+    if not file.exists():
+        raise BrokenDataError(f"missing, though {_METADATA} names it")
     with _unpacked(file) as (storage, broken), _opened(storage) as reader:
         if reader is None:
             yield from (message for message in rescue(storage) if message.topic == topic)
@@ -143,17 +145,18 @@ def _opened(storage: Path) -> Iterator[Reader | None]:
     from rosbags.rosbag2 import Reader
 
     ahead = storage.with_name(f"{storage.name}-wal")  # written by a recorder that was killed
-    if ahead.exists() and ahead.stat().st_size:
-        yield None
-        return
-    reader = Reader(storage)
+    reader: Reader | None = None
+    if not ahead.exists() or not ahead.stat().st_size:
+        try:
+            reader = Reader(storage)
+            reader.open()
+        except Exception:  # ReaderError, but also what struct, apsw and others say to damaged data
+            reader = None
     try:
-        reader.open()
-    except Exception:  # ReaderError, but also what struct, apsw and others say to damaged data
-        yield None
-        return
-    with closing(reader):
         yield reader
+    finally:
+        if reader is not None:
+            reader.close()
 
 
 @contextmanager

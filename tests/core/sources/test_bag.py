@@ -136,7 +136,7 @@ def test_a_missing_file_of_a_split_bag_is_named_after_what_comes_before_it(tmp_p
     frames, ended = taken(BagSource(bag))
     assert_pictures(frames, range(3))
     assert "breaks after frame 3 (1.0 s)" in ended
-    assert f"{bag / 'bag_1.mcap'}: " in ended
+    assert f"{bag / 'bag_1.mcap'}: missing, though metadata.yaml names it" in ended
 
 
 @pytest.mark.parametrize(
