@@ -1,10 +1,17 @@
-"""Installs svlm: `pip install .[train,ros]`, or `colcon build` in a ROS 2 workspace."""
+"""Installs svlm: `pip install .[model]`, or `colcon build` in a ROS 2 workspace."""
 
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 NAME = "svlm_ros"  # ament_python needs the ROS package's name; svlm_core comes along
+MODEL = [
+    "torch>=2.6",
+    "transformers>=5.20,<6",
+    "tokenizers>=0.21",
+    "safetensors>=0.5",
+    "huggingface-hub>=1.0",
+]
 
 setup(
     name=NAME,
@@ -28,12 +35,7 @@ setup(
         ),
         (f"share/{NAME}/training", ["training/tiny_world.yaml"]),
     ],
-    install_requires=[
-        "torch>=2.6",
-        "transformers>=5.20,<6",
-        "tokenizers>=0.21",
-        "safetensors>=0.5",
-        "huggingface-hub>=1.0",
+    install_requires=[  # what a robot needs that films and listens while the model runs elsewhere
         "numpy>=1.26",
         "av>=14",
         "opencv-python-headless>=4.12",
@@ -42,6 +44,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "model": MODEL,
         "ros": [  # only where ROS 2 is not installed already: the same rclpy and DDS from PyPI, x86_64
             "ros-kilted-rclpy[fastrtps]>=9",
             "ros-kilted-sensor-msgs>=5",
@@ -50,7 +53,7 @@ setup(
             "ros-kilted-diagnostic-msgs>=5",
         ],
         "bags": ["rosbags>=0.10"],
-        "train": ["accelerate>=1.5"],
+        "train": [*MODEL, "accelerate>=1.5"],
         "cuda": ["flash-attn>=2.7"],
         "quantize": ["torchao>=0.16"],
         "plot": ["matplotlib>=3.8"],
