@@ -53,7 +53,19 @@ class CameraNodeParameters:
 
     source: str = _setting(
         "world://1000007",
-        "video file, image folder, camera index, rtsp:// address, or world://SEED (?seconds=60 limits it)",
+        "video file, image folder, bag, camera (0 or /dev/video0), rtsp:// or http:// address, or "
+        "world://SEED (?seconds=60 limits it)",
+    )
+    rate: float = _setting(
+        1.0, "speed of a recorded source: 2.0 plays it twice as fast", minimum=0.01, maximum=100.0
+    )
+    folder_fps: float = _setting(
+        2.0, "pictures per second of an image folder, at rate 1.0", minimum=0.01, maximum=1000.0
+    )
+    publish_clock: bool = _setting(
+        False,
+        "recorded sources: publish the recording's own time on /clock, for nodes with use_sim_time, and "
+        "stamp the images with it; it jumps back where a looped source begins again",
     )
     frame_id: str = _setting("camera", "coordinate frame written into every image header")
     loop: bool = _setting(False, "begin again when the source ends")

@@ -70,7 +70,10 @@ def load(options: argparse.Namespace) -> tuple[StreamModel, StreamConfig]:
         f.name: getattr(options, f.name) for f in fields(StreamConfig) if getattr(options, f.name) is not None
     }
     file = read_yaml(options.config) if options.config else {}
-    from svlm_core.model.load import EMBEDDED, load_model  # first: says what to install where torch is missing
+    from svlm_core.model.load import (
+        EMBEDDED,
+        load_model,
+    )  # first: says what to install where torch is missing
     from svlm_core.model.precision import affordable_dtype, quantize
     from svlm_core.stream.defaults import stream_config
 

@@ -1,7 +1,7 @@
 """Vision-language models behind the few operations that streaming and training need.
 
-The packages this needs are an extra of the installation: a robot that leaves the model to another machine does
-without. Whoever imports anything from here without them learns in one line what to install.
+The packages this needs are an extra of the installation: a robot that leaves the model to another machine
+does without. Whoever imports anything from here without them learns in one line what to install.
 """
 
 from importlib.util import find_spec
