@@ -28,7 +28,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
-        (f"share/{NAME}/launch", ["launch/stream.launch.py"]),
+        (f"share/{NAME}/launch", ["launch/stream.launch.py", "launch/replay.launch.py"]),
         (
             f"share/{NAME}/config",
             ["config/stream.yaml", "config/fastdds.xml", "config/commentary_event.schema.json"],
