@@ -4,8 +4,8 @@
     ros2 launch svlm_ros replay.launch.py source:=clip.mp4 rate:=0.5
     ros2 launch svlm_ros replay.launch.py source:=world://1000007?seconds=60 loop:=true
 
-camera_node publishes the pictures and /clock; the stream node runs with use_sim_time. Everything ends a moment after
-the recording has. `ros2 launch svlm_ros replay.launch.py --show-args` lists the arguments.
+camera_node publishes the pictures and /clock; the stream node runs with use_sim_time. Everything ends
+a moment after the recording has. `ros2 launch svlm_ros replay.launch.py --show-args` lists the arguments.
 """
 
 from launch.actions import (

@@ -34,14 +34,14 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "image",
                 default_value="",
-                description="image topic; relative to each camera's namespace unless it begins with /; may end "
-                "in /compressed; empty: the params_file's for one camera, image_raw for several",
+                description="image topic; relative to each camera's namespace unless it begins with /; may "
+                "end in /compressed; empty: the params_file's for one camera, image_raw for several",
             ),
             DeclareLaunchArgument(
                 "source",
                 default_value="",
-                description="also start a camera_node for each camera, on this: video file, image folder, bag, "
-                "camera (0 or /dev/video0), rtsp://HOST/PATH or world://SEED; with commas for several cameras",
+                description="also start a camera_node for each camera, on this: video file, image folder, "
+                "bag, camera (0 or /dev/video0), rtsp://HOST/PATH or world://SEED; with commas for several",
             ),
             DeclareLaunchArgument(
                 "engine",
@@ -98,7 +98,7 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     else:
         nodes = [_stream_node(camera, parameters) for camera in cameras]
     if source:
-        nodes += [_camera_node(*pair, image) for pair in zip(cameras, sources)]
+        nodes += [_camera_node(*pair, image) for pair in zip(cameras, sources, strict=True)]
     return nodes
 
 

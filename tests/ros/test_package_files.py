@@ -1,4 +1,4 @@
-"""The files that ROS reads: package.xml, the launch files, parameters, the event schema, Fast DDS settings."""
+"""The files that ROS reads: package.xml, launch files, parameters, the event schema, Fast DDS settings."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_launch_file_compiles_and_describes_every_argument(file: str, argument
 
 
 def test_the_parameters_that_launch_files_set_are_parameters() -> None:
-    """Keys of dictionaries that are parameters: those in a Node's `parameters` and those put in one by one."""
+    """Keys of the dictionaries that are parameters, written at once or one by one."""
     known = {*STREAM_PARAMETERS, "cameras", *(setting.name for setting in fields(CameraNodeParameters))}
     found = set()
     for file in LAUNCH_FILES:
