@@ -4,12 +4,14 @@ The packages this needs are an extra of the installation: a robot that leaves th
 does without. Whoever imports anything from here without them learns in one line what to install.
 """
 
-from importlib.util import find_spec
+from importlib import import_module
 
 from svlm_core.errors import MissingPackageError
 
-_missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
-if _missing:
-    raise MissingPackageError(
-        f"running a model here needs {' and '.join(_missing)}: pip install 'svlm_ros[model]'"
-    )
+for _name in ("torch", "transformers"):
+    try:
+        import_module(_name)
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"running a model here needs {error.name}: pip install 'svlm_ros[model]'"
+        ) from error
