@@ -19,11 +19,13 @@ class CameraChunk(Chunk):
 
     Attributes:
         stream: number of the stream it belongs to; the model's memory does not reach across streams.
+        reason: why that stream was begun, "" for the first.
         frame_id: the camera's coordinate frame.
         arrived_s: time.monotonic() when the newest of its frames arrived.
     """
 
     stream: int
+    reason: str
     frame_id: str
     arrived_s: float
 
@@ -43,7 +45,7 @@ class Intake:
         self._ledger = ledger
         self._where = where
         self._mailbox: LatestMailbox[CameraChunk] = LatestMailbox(ledger)
-        self._stream = 0
+        self._stream, self._reason = 0, ""
         self._chunker = Chunker(config.chunk_s, config.fps, ledger)
         self._newest_ns: int | None = None
         self._arrived_s: dict[int, float] = {}  # stamp of a frame in the open chunk -> when it arrived
@@ -72,12 +74,12 @@ class Intake:
         back_ns = 0 if self._newest_ns is None else self._newest_ns - stamp_ns
         if back_ns > self._config.chunk_s * NS_PER_S:
             reason = f"{self._where}: time jumped back by {back_ns / NS_PER_S:.1f} s"
-            self._restart(frame_id)
+            self._restart(frame_id, reason)
         self._arrived_s[stamp_ns] = arrived_s
         try:
             chunks = self._chunker.push(frame)
         except SourceError as error:
-            self._restart(frame_id)
+            self._restart(frame_id, str(error))
             return str(error)  # this one picture stays counted as DROPPED_SIZE; the next one opens the stream
         self._newest_ns = stamp_ns if self._newest_ns is None else max(stamp_ns, self._newest_ns)
         self._hand_over(chunks, frame_id)
@@ -96,16 +98,17 @@ class Intake:
         """Wake whoever waits in `take`, for good."""
         self._mailbox.close()
 
-    def _restart(self, frame_id: str) -> None:
+    def _restart(self, frame_id: str, reason: str) -> None:
         self._hand_over(self._chunker.flush(), frame_id)
         self._chunker = Chunker(self._config.chunk_s, self._config.fps, self._ledger)
         self._newest_ns = None
         self._arrived_s.clear()
-        self._stream += 1
+        self._stream, self._reason = self._stream + 1, reason
 
     def _hand_over(self, chunks: list[Chunk], frame_id: str) -> None:
         for chunk in chunks:
             arrived_s = self._arrived_s[chunk.frames[-1].stamp_ns]
-            self._mailbox.put(CameraChunk(chunk.index, chunk.frames, self._stream, frame_id, arrived_s))
+            stream = (self._stream, self._reason, frame_id)
+            self._mailbox.put(CameraChunk(chunk.index, chunk.frames, *stream, arrived_s))
             oldest_kept_ns = chunk.frames[-1].stamp_ns
             self._arrived_s = {ns: at for ns, at in self._arrived_s.items() if ns > oldest_kept_ns}

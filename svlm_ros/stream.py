@@ -95,5 +95,5 @@ class StreamNode(Node):
 
     def _publish(self, event: CommentaryEvent) -> None:
         self._events.publish(String(data=event.to_json()))
-        if event.text:
-            self._words.publish(String(data=event.text))
+        if event.words:
+            self._words.publish(String(data=event.words))

@@ -98,11 +98,13 @@ class Worker:
         self._commentator = commentator = Commentator(session, self._ledger, self._camera)
         self.intake = intake
 
-        stream = -1
+        stream = 0
         while not self._stopped.is_set() and (chunk := intake.take()) is not None:
+            commentator.frame_id = chunk.frame_id
             if chunk.stream != stream:
                 stream = chunk.stream
-                commentator.restart(chunk.frame_id)
+                for event in commentator.restart(chunk.frame_id, chunk.reason):
+                    self._publish(event)
             try:
                 events = commentator.take(chunk, chunk.arrived_s)
             except (SourceError, NumericsError) as error:  # the next ones may be better
