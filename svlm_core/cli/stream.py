@@ -69,9 +69,11 @@ def run(options: argparse.Namespace) -> int:
         if options.jsonl:
             sinks.append(open_things.enter_context(JsonLines(options.jsonl)))
         if options.vtt:
-            sinks.append(open_things.enter_context(WebVtt(options.vtt)))
+            sinks.append(open_things.enter_context(WebVtt(options.vtt, origin_ns=sources[0].origin_ns)))
         if not options.quiet:
-            sinks.append(Terminal(sys.stdout, show_camera=many))  # last: what is seen there is in the files
+            origin_ns = min(source.origin_ns for source in sources)
+            # last: what is seen there is in the files
+            sinks.append(Terminal(sys.stdout, origin_ns, show_camera=many))
         video = open_things.enter_context(AnnotatedVideo(options.mp4, config.fps)) if options.mp4 else None
         parallel = ParallelRuns(runs, lambda number: cameras[number].close())
         try:

@@ -27,6 +27,7 @@ class Paced(Source):
             rate: its speed; 2.0 plays it in half the time.
         """
         self.name, self.fps, self.frames_total = source.name, source.fps, source.frames_total
+        self.frame_id, self.origin_ns = source.frame_id, source.origin_ns
         self._source = source
         self._rate = rate
         self._began: tuple[float, int] | None = None  # time.monotonic() and stamp of the first frame
@@ -36,6 +37,7 @@ class Paced(Source):
         """The source's frames, each at its time."""
         self._began = None
         for frame in self._source:
+            self.broken = self._source.broken
             if self._began is None:
                 self._began = (time.monotonic(), frame.stamp_ns)
             start_s, first_ns = self._began
@@ -43,6 +45,7 @@ class Paced(Source):
             if self._closed.wait(max(0.0, due_s - time.monotonic())):
                 return
             yield frame
+        self.broken = self._source.broken
 
     def position_ns(self) -> int | None:
         """The moment that is being played, on the clock of the frames' stamps; None before the first."""

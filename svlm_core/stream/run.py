@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from svlm_core.errors import SourceError
 from svlm_core.events import CommentaryEvent
-from svlm_core.frames import Chunk, Chunker, FrameLedger, LatestMailbox
+from svlm_core.frames import DROPPED_BROKEN, Chunk, Chunker, Frame, FrameLedger, LatestMailbox
 from svlm_core.model.vision import VisionInput
 from svlm_core.sources.source import Source
 from svlm_core.stream.commentator import Commentator, Stream, StreamSummary
+from svlm_core.stream.session import ChunkResult
 
 _JOIN_S = 2.0  # a camera that hangs must not hang the end of the stream
 
@@ -46,7 +47,7 @@ class StreamRun:
         self._source, self._stream = source, stream
         self._ledger = FrameLedger()
         self._chunker = Chunker(stream.config.chunk_s, stream.config.fps, self._ledger)
-        self._commentator = Commentator(stream, self._ledger, source.name)
+        self._commentator = Commentator(stream, self._ledger, source.name, source.frame_id)
 
     def __iter__(self) -> Iterator[Step]:
         """Understand the source's chunks.
@@ -55,6 +56,11 @@ class StreamRun:
             SourceError: the source broke; everything before the break has been handed out.
         """
         return self._live() if self._source.live else self._recorded()
+
+    @property
+    def last(self) -> ChunkResult | None:
+        """The model's result for the last chunk, None before the first."""
+        return self._commentator.last
 
     def summary(self) -> StreamSummary:
         """Counts and latencies so far."""
@@ -103,9 +109,26 @@ class StreamRun:
     def _chunks(self) -> Iterator[Chunk]:
         """The source's chunks; where it breaks, those of all frames before come first, then the error."""
         try:
-            for frame in self._source:
+            for frame in self._frames():
                 yield from self._chunker.push(frame)
         except SourceError:
             yield from self._chunker.flush()
             raise
         yield from self._chunker.flush()
+
+    def _frames(self) -> Iterator[Frame]:
+        """The source's frames; messages that are no picture are counted as they are passed over."""
+        counted = 0
+        try:
+            for frame in self._source:
+                counted = self._count_broken(counted)
+                yield frame
+        finally:
+            self._count_broken(counted)
+
+    def _count_broken(self, counted: int) -> int:
+        broken = self._source.broken
+        for _ in range(counted, broken):
+            self._ledger.receive()
+            self._ledger.drop(DROPPED_BROKEN)
+        return broken

@@ -12,6 +12,7 @@ from svlm_core.errors import CacheFullError, SourceError
 from svlm_core.events import KIND_COMMENTARY, KIND_GAP, CommentaryEvent
 from svlm_core.frames import Frame
 from svlm_core.model.adapter import StreamModel
+from svlm_core.sources.paced import Paced
 from svlm_core.sources.source import Source
 from svlm_core.stream.protocol import Protocol
 from svlm_core.stream.run import StreamRun
@@ -210,3 +211,28 @@ def test_nothing_is_read_before_the_iteration_begins(small_model: StreamModel) -
     source = Listed(frames(2))
     run = StreamRun(source, session(small_model))
     assert run.summary().frames_received == 0 and not source.taken.is_set()
+
+
+class Damaged(Listed):
+    """Passes over one message before its third frame and two behind its last."""
+
+    frame_id = "lens"
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number, frame in enumerate(super().__iter__()):
+            self.broken += number == 2
+            yield frame
+        self.broken += 2
+
+
+@pytest.mark.parametrize("paced", [False, True])
+def test_messages_that_are_no_picture_are_accounted_for(paced: bool, small_model: StreamModel) -> None:
+    source: Source = Damaged(frames(4))
+    run = StreamRun(Paced(source) if paced else source, session(small_model, words=2))
+    _, events, error = until_it_breaks(run)
+    assert error is None
+    summary = run.summary()
+    assert (summary.frames_received, summary.frames_used) == (7, 4)
+    assert summary.frames_dropped == {"broken": 3}
+    assert {event.frame_id for event in events} == {"lens"}
+    assert run.last is not None and run.last.text == events[-1].text
