@@ -34,7 +34,12 @@ setup(
         (f"share/{NAME}/launch", ["launch/stream.launch.py", "launch/replay.launch.py"]),
         (
             f"share/{NAME}/config",
-            ["config/stream.yaml", "config/fastdds.xml", "config/commentary_event.schema.json"],
+            [
+                "config/stream.yaml",
+                "config/fastdds.xml",
+                "config/commentary_event.schema.json",
+                "config/foxglove.json",
+            ],
         ),
         (f"share/{NAME}/training", ["training/tiny_world.yaml"]),
     ],

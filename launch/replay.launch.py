@@ -93,7 +93,6 @@ def generate_launch_description() -> LaunchDescription:
                         "source": ParameterValue(LaunchConfiguration("source"), value_type=str),
                         "rate": ParameterValue(LaunchConfiguration("rate"), value_type=float),
                         "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
-                        "frame_id": ParameterValue(LaunchConfiguration("cameras"), value_type=str),
                         "publish_clock": True,
                         "wait_for_subscribers": 1,
                     }

@@ -24,6 +24,7 @@ from svlm_ros.lifetime import End
 from svlm_ros.parameters import CameraNodeParameters, declare_camera
 from svlm_ros.playback_clock import PlaybackClock
 
+_FRAME_ID = "camera"  # where neither the user nor the source names one
 _MATCH_POLL_S = 0.05
 _LAST_IMAGE_S = 4.0  # for the last image to be acknowledged; Fast DDS asks for that every 3 s
 _JOIN_S = 3.0
@@ -96,15 +97,17 @@ class CameraNode(Node):
             with self._open() as source:
                 self._source = source
                 self._wait_for_subscribers()
+                frame_id = self._settings.frame_id or source.frame_id or _FRAME_ID
                 for frame, stamp_ns in self._stamped(source):
-                    self._publish(frame, stamp_ns)
+                    self._publish(frame, stamp_ns, frame_id)
                     published += 1
                 period_s = 1.0 / source.fps / self._settings.rate if source.fps else 0.0
             if not self._settings.loop or self._stopped.wait(period_s):
                 break
         for publisher in self._publishers_in_use():
             publisher.wait_for_all_acked(Duration(seconds=_LAST_IMAGE_S))
-        self.get_logger().info(f"{source.name} ended after {published} images")
+        passed_over = f", {source.broken} messages were no pictures" if source.broken else ""
+        self.get_logger().info(f"{source.name} ended after {published} images{passed_over}")
 
     def _open(self) -> Source:
         """The source: a live one that is waited for and comes back, or a recorded one in real time."""
@@ -150,14 +153,12 @@ class CameraNode(Node):
         """The stamp of a recording's first image. With /clock not 0, which ROS reads as "no time yet"."""
         return max(first_ns, NS_PER_S) if self._playback else self.get_clock().now().nanoseconds
 
-    def _publish(self, frame: Frame, stamp_ns: int) -> None:
-        settings = self._settings
+    def _publish(self, frame: Frame, stamp_ns: int, frame_id: str) -> None:
         if self._raw is not None:
-            self._raw.publish(image_from_rgb(frame.rgb, stamp_ns, settings.frame_id))
+            self._raw.publish(image_from_rgb(frame.rgb, stamp_ns, frame_id))
         if self._compressed is not None and self._compressed.get_subscription_count():
-            self._compressed.publish(
-                compressed_from_rgb(frame.rgb, stamp_ns, settings.frame_id, settings.jpeg_quality)
-            )
+            quality = self._settings.jpeg_quality
+            self._compressed.publish(compressed_from_rgb(frame.rgb, stamp_ns, frame_id, quality))
 
     def _publishers_in_use(self) -> list[Publisher[Image] | Publisher[CompressedImage]]:
         return [publisher for publisher in (self._raw, self._compressed) if publisher is not None]

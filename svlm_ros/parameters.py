@@ -67,7 +67,9 @@ class CameraNodeParameters:
         "recorded sources: publish the recording's own time on /clock, for nodes with use_sim_time, and "
         "stamp the images with it; it jumps back where a looped source begins again",
     )
-    frame_id: str = _setting("camera", "coordinate frame written into every image header")
+    frame_id: str = _setting(
+        "", "coordinate frame written into every image header; empty: the recording's own, else camera"
+    )
     loop: bool = _setting(False, "begin again when the source ends")
     transport: str = _setting(
         "both",

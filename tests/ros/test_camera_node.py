@@ -20,6 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from stream_server import StreamServer
 
 from svlm_core.frames import NS_PER_S
+from svlm_core.world.bag import START_NS, write_bag
 from svlm_core.world.render import Renderer
 from svlm_core.world.scene import seconds
 from svlm_ros.conversions import ns_from_stamp, rgb_from_compressed, rgb_from_image
@@ -124,6 +125,32 @@ def test_a_looped_recording_drives_the_clock_of_nodes_with_sim_time(start: Any, 
     assert set(recording_ns) <= set(ticks_ns.tolist())
     assert all(-2 * NS_PER_S < jump < -NS_PER_S for jump in jumps)
     assert len(ticks) > 2 * len(raw)  # ticks between the images
+
+
+def test_a_bag_is_played_with_its_own_stamps_and_coordinate_frame(
+    start: Any, ear: Any, tmp_path: Path
+) -> None:
+    write_bag(SEED, 2, tmp_path / "bag", "mcap", "raw", lambda n: None)
+    raw = ear.subscribe(Image, "/camera/image_raw", RELIABLE)
+    ticks = ear.subscribe(Clock, "/clock", 100)
+    camera = start(
+        "svlm_ros.camera_node",
+        source=tmp_path / "bag",
+        publish_clock=True,
+        rate=4.0,
+        transport="raw",
+        wait_for_subscribers=1,
+    )
+    assert ear.spin_until(lambda: camera.poll() is not None, 90.0)
+    assert camera.returncode == 0, camera.communicate()[0]
+    assert [ns_from_stamp(msg.header.stamp) for msg in raw] == [
+        START_NS + k * NS_PER_S // 2 for k in range(4)
+    ]
+    assert {msg.header.frame_id for msg in raw} == {"camera"}
+    renderer = Renderer(SEED)
+    pictures = np.concatenate([renderer.frames(second) for second in islice(seconds(SEED), 2)])
+    np.testing.assert_array_equal([rgb_from_image(msg) for msg in raw], pictures)
+    assert min(ns_from_stamp(msg.clock) for msg in ticks) == START_NS
 
 
 def test_a_stream_that_is_lost_is_published_again_when_it_is_back(
