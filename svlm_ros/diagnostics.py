@@ -13,6 +13,7 @@ from rclpy.node import Node
 
 from svlm_ros.health import Snapshot
 from svlm_ros.image_qos import ImageLink
+from svlm_ros.intake import DROPPED_BROKEN
 
 OK, WARN, ERROR, STALE = (
     DiagnosticStatus.OK,
@@ -26,7 +27,7 @@ _SILENT_CHUNKS = 3
 _OLD_CHUNKS = 2  # words about a moment longer ago than this do not keep up
 _AHEAD_S = 0.5  # a camera's clock this far ahead of the node's is no jitter
 _ERROR_SHOWN_S = 10.0  # how long an error that passed keeps the level up
-_BROKEN = "broken"
+_LOGGED = ("images", "commentary")  # what there is to say of the model, the worker has logged
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,12 @@ def _images(condition: Condition) -> Finding:
         message = (
             f"{link.topic} has a publisher but no image came for {link.quiet_s:.0f} s; {link.quiet_hint}"
         )
-    elif health.dropped_hz.get(_BROKEN):
+    elif health.dropped_hz.get(DROPPED_BROKEN):
         level, message = WARN, "some messages are not pictures"
     elif condition.clock_waits:
         level, message = WARN, "use_sim_time is set, but nobody publishes /clock"
+    elif not link.received:
+        level, message = WARN, f"no image yet on {link.topic}"
     elif health.ahead_s > _AHEAD_S:
         level = WARN
         message = f"the images' stamps are {health.ahead_s:.1f} s ahead of this node's clock"
@@ -217,7 +220,7 @@ class DiagnosticsPublisher:
     def _log(self, finding: Finding) -> None:
         """A level that changes is worth a line in the log, too."""
         before, _ = self._said.get(finding.name, (OK, ""))
-        if finding.level == before:
+        if finding.level == before or finding.name not in _LOGGED:
             return
         logger = self._node.get_logger()
         line = f"{finding.name}: {finding.message}"

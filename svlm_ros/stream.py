@@ -249,7 +249,6 @@ class StreamNode(LifecycleNode):
     def _condition(self, worker: Worker | None, link: ImageLink | None) -> Condition:
         config = (worker.config if worker else None) or StreamConfig()
         loading = worker is not None and worker.intake is None
-        clock = self.get_clock()
         tokens, capacity = worker.cache_tokens if worker else (0, 0)
         return Condition(
             state=self._state,
@@ -257,7 +256,8 @@ class StreamNode(LifecycleNode):
             loading_s=time.monotonic() - worker.began_s if worker is not None and loading else None,
             failure=self._failure,
             enabled=self._settings.enabled,
-            clock_waits=clock.ros_time_is_active and clock.now().nanoseconds == 0,
+            clock_waits=bool(self.get_parameter("use_sim_time").value)
+            and self.get_clock().now().nanoseconds == 0,
             chunk_s=config.chunk_s,
             cache_tokens=tokens,
             capacity_tokens=capacity,
