@@ -28,7 +28,10 @@ def _setting(default: Any, help: str, **metadata: Any) -> Any:
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """Everything that decides what one stream says. Units stand in the names; help texts in the metadata."""
+    """Everything that decides what one stream says. Units stand in the names; help texts in the metadata.
+
+    Fields with `live` in their metadata may change while a stream runs.
+    """
 
     policy: str = _setting(
         "streaming",
@@ -69,27 +72,47 @@ class StreamConfig:
     )
     time_text: bool = _setting(True, "write Time=a-bs before each chunk's frames")
     system_prompt: str = _setting("You are a helpful assistant.", "the system turn")
-    prompt: str = _setting("", "what the user asks of the commentary, for example: Commentate on this match")
+    prompt: str = _setting(
+        "", "what the user asks of the commentary, for example: Commentate on this match", live=True
+    )
     previous_text: str = _setting("", "text the stream begins with, as if said before")
-    max_new_tokens: int = _setting(20, "most tokens one chunk may say", minimum=1, maximum=1024)
+    max_query_tokens: int = _setting(
+        64,
+        "most tokens of a question put to the running stream; the cache has room for one in every chunk, "
+        "0 takes no questions",
+        minimum=0,
+        maximum=4096,
+    )
+    max_new_tokens: int = _setting(20, "most tokens one chunk may say", minimum=1, maximum=1024, live=True)
     chunk_budget_s: float = _setting(
         0.0,
         "wall time from a live chunk's last frame to its last word; a phrase that takes longer goes on in "
         "the next chunk; 0 takes chunk_s. Recorded sources wait for the model and have no budget",
         minimum=0.0,
         maximum=3600.0,
+        live=True,
     )
     temperature: float = _setting(
-        0.9, "sampling temperature; 0 takes the likeliest token", minimum=0.0, maximum=10.0
+        0.9, "sampling temperature; 0 takes the likeliest token", minimum=0.0, maximum=10.0, live=True
     )
     top_p: float = _setting(
-        1.0, "nucleus sampling: keep the likeliest tokens up to this mass", minimum=0.0, maximum=1.0
+        1.0,
+        "nucleus sampling: keep the likeliest tokens up to this mass",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
     )
-    top_k: int = _setting(0, "keep only the k likeliest tokens; 0 keeps all", minimum=0, maximum=1 << 20)
+    top_k: int = _setting(
+        0, "keep only the k likeliest tokens; 0 keeps all", minimum=0, maximum=1 << 20, live=True
+    )
     repetition_penalty: float = _setting(
-        1.05, "divides the score of every token already in the context; 1 is off", minimum=0.1, maximum=10.0
+        1.05,
+        "divides the score of every token already in the context; 1 is off",
+        minimum=0.1,
+        maximum=10.0,
+        live=True,
     )
-    sampling_seed: int = _setting(0, "seed of the sampling", minimum=0, maximum=(1 << 63) - 1)
+    sampling_seed: int = _setting(0, "seed of the sampling", minimum=0, maximum=(1 << 63) - 1, live=True)
 
     def __post_init__(self) -> None:
         """Raise ConfigError that names the first field whose value is wrong."""
@@ -136,6 +159,18 @@ class StreamConfig:
             return StreamConfig(**{**known, **values})
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
+
+    def check_live_change(self, other: StreamConfig) -> None:
+        """Make sure that a running stream of these settings can take over others.
+
+        Raises:
+            ConfigError: fields differ that may not change while a stream runs; names them.
+        """
+        differing = [f for f in fields(self) if getattr(self, f.name) != getattr(other, f.name)]
+        fixed = [f.name for f in differing if not f.metadata.get("live")]
+        if fixed:
+            live = ", ".join(f.name for f in fields(self) if f.metadata.get("live"))
+            raise ConfigError(f"{', '.join(fixed)} cannot change while a stream runs; these can: {live}")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

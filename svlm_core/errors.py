@@ -25,5 +25,9 @@ class NumericsError(SvlmError):
     """The model gave NaN or infinity for one stream; that stream has forgotten everything and begins anew."""
 
 
+class QueryError(SvlmError):
+    """A question cannot be asked: it is empty or too long, or too many wait already."""
+
+
 class EngineClosedError(SvlmError):
     """A chunk was handed to a stream that has been closed, or whose engine has."""

@@ -9,24 +9,29 @@ from svlm_core.errors import ConfigError
 
 KIND_COMMENTARY = "commentary"  # words about a moment
 KIND_GAP = "gap"  # frames of at least one whole chunk never reached the model
+KIND_ANSWER = "answer"  # what the model said when it was asked; one for each question, perhaps without words
+KIND_RESET = "reset"  # the stream has forgotten everything
 
 
 @dataclass(frozen=True)
 class CommentaryEvent:
-    """Words about a moment, or a gap in what was seen.
+    """Words about a moment, or a gap in what was seen or remembered.
 
     Attributes:
-        text: the words, without the silence mark; empty for a gap.
-        kind: KIND_COMMENTARY or KIND_GAP.
+        text: the words, without the silence mark; empty for a gap; for a reset why it was needed.
+        kind: one of the KIND_ constants.
         seq: number of this event in its stream, from 0, without holes.
         camera: name of the camera or source.
         frame_id: coordinate frame of the camera (sensor_msgs/Image header), empty outside ROS.
         chunk_index: the chunk the event is about (for a gap: the first chunk after it).
-        stamp_oldest_ns: acquisition time of the oldest frame it is about, nanoseconds on the source's clock.
+        stamp_oldest_ns: acquisition time of the oldest frame it is about, nanoseconds on the source's clock;
+            for a reset both stamps are those of the last frame before it, 0 without one.
         stamp_newest_ns: acquisition time of the newest frame it is about.
         frames_used: frames the model saw for this event.
         frames_dropped: frames dropped since the previous event, by reason.
         latency_ms: from the moment the newest frame was handed over to the moment the text was complete.
+        query_id: of the question that these words answer; commentary has it if it goes on with an answer that
+            was cut at the chunk's end.
     """
 
     text: str
@@ -40,6 +45,12 @@ class CommentaryEvent:
     frames_used: int
     frames_dropped: dict[str, int] = field(default_factory=dict)
     latency_ms: float = 0.0
+    query_id: str = ""
+
+    @property
+    def words(self) -> str:
+        """What the model said: the text of commentary and answers, "" for everything else."""
+        return self.text if self.kind in (KIND_COMMENTARY, KIND_ANSWER) else ""
 
     def to_json(self) -> str:
         """One line of JSON, `text` first."""

@@ -124,7 +124,7 @@ class Demo:
 
     def _score(self, until: int) -> None:
         for second in range(self._scored, until):
-            spoken = [event for event in self._watcher.events.get(second, []) if event.text]
+            spoken = [event for event in self._watcher.events.get(second, []) if event.words]
             for event in spoken:
                 self.board.hear(second, event.text, event.latency_ms)
             for verdict in self.board.settle(second + 1):

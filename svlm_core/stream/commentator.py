@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -10,18 +11,27 @@ from typing import Protocol
 import numpy as np
 
 from svlm_core.config import StreamConfig
-from svlm_core.events import KIND_COMMENTARY, KIND_GAP, CommentaryEvent
+from svlm_core.errors import NumericsError, QueryError
+from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, KIND_RESET, CommentaryEvent
 from svlm_core.frames import Chunk, FrameLedger
 from svlm_core.model.vision import VisionInput
-from svlm_core.stream.session import ChunkBudget, ChunkResult
+from svlm_core.stream.query import Query
+from svlm_core.stream.session import FINISH_DEADLINE, FINISH_LENGTH, ChunkBudget, ChunkResult
 
+MAX_WAITING_QUERIES = 16  # one is answered each chunk: whoever came later would wait too long for an answer
 _RECENT_CHUNKS = 3600  # latencies the percentiles are taken from: memory must not grow with the stream
 
 
 class Stream(Protocol):
     """A StreamSession, or an EngineStream; what they have in common."""
 
-    config: StreamConfig
+    @property
+    def config(self) -> StreamConfig:
+        """Its settings, from the next chunk on."""
+
+    @property
+    def said_text(self) -> str:
+        """The text so far, as far as it is remembered."""
 
     @property
     def cache_tokens(self) -> int:
@@ -34,8 +44,16 @@ class Stream(Protocol):
     def preprocess(self, chunk: Chunk) -> VisionInput:
         """Make a chunk's frames ready; in any thread."""
 
-    def step(self, chunk: Chunk, vision: VisionInput | None, budget: ChunkBudget | None) -> ChunkResult:
-        """Understand one chunk."""
+    def check_query(self, query: Query) -> None:
+        """Make sure that a question can be asked; in any thread."""
+
+    def reconfigure(self, config: StreamConfig) -> None:
+        """Take over other settings before the next chunk; in any thread."""
+
+    def step(
+        self, chunk: Chunk, vision: VisionInput | None, budget: ChunkBudget | None, query: Query | None
+    ) -> ChunkResult:
+        """Understand one chunk, in which a question may ride."""
 
     def reset(self) -> None:
         """Forget everything."""
@@ -71,7 +89,10 @@ class StreamSummary:
 class Commentator:
     """Runs a stream and speaks in events.
 
+    `ask`, `reconfigure` and `cancel` may be called from any thread; the rest belongs to one.
+
     Attributes:
+        frame_id: coordinate frame that the events carry.
         last: the stream's result for the last chunk, None before the first.
     """
 
@@ -85,13 +106,45 @@ class Commentator:
             frame_id: coordinate frame that the events carry.
         """
         self.last: ChunkResult | None = None
-        self._stream, self._ledger, self._camera, self._frame_id = stream, ledger, camera, frame_id
+        self.frame_id = frame_id
+        self._stream, self._ledger, self._camera = stream, ledger, camera
         self._budget = ChunkBudget()
         self._next_chunk = 0
         self._chunks = self._silent = self._events = 0
         self._dropped_before: Counter[str] = Counter()
         self._newest_ns: int | None = None  # of the chunk before
         self._latency_ms: deque[float] = deque(maxlen=_RECENT_CHUNKS)
+        self._asking = threading.Lock()
+        self._asked: deque[Query] = deque()  # not answered yet, oldest first
+        self._unfinished = ""  # id of the question whose answer goes on in the next chunk
+        self._owed: list[CommentaryEvent] = []  # events that an error kept from being handed out
+
+    def ask(self, query: Query) -> None:
+        """Ask the stream something: the oldest waiting question rides in the next chunk.
+
+        What the model says about that chunk becomes an event of kind `answer` with the question's id, exactly
+        one for each question, even if it has no words. A chunk that the model never ran on (it was refused,
+        replaced or cancelled) leaves its question to the next one.
+
+        Raises:
+            QueryError: the question is longer than max_query_tokens, or MAX_WAITING_QUERIES wait already.
+        """
+        self._stream.check_query(query)
+        with self._asking:
+            if len(self._asked) >= MAX_WAITING_QUERIES:
+                raise QueryError(
+                    f"{MAX_WAITING_QUERIES} questions wait for an answer already, and one is answered each "
+                    "chunk; ask again later"
+                )
+            self._asked.append(query)
+
+    def reconfigure(self, config: StreamConfig) -> None:
+        """Take over other settings before the next chunk.
+
+        Raises:
+            ConfigError: as StreamSession.reconfigure; nothing has changed.
+        """
+        self._stream.reconfigure(config)
 
     def take(
         self, chunk: Chunk, arrived_s: float | None = None, vision: VisionInput | None = None
@@ -106,32 +159,43 @@ class Commentator:
             vision: its frames, if `Stream.preprocess` has run already.
 
         Returns:
-            A gap event if chunks are missing before this one, then the words if there are any.
+            A gap event if chunks are missing before this one, then the answer if the chunk was asked, else
+            the words if there are any.
 
         Raises:
-            SvlmError: as StreamSession.step.
+            NumericsError: as StreamSession.step. The next call or restart returns first that everything is
+                forgotten, and an answer without words if the chunk was asked: no question is put twice.
+            SvlmError: as StreamSession.step; the question stays for the next chunk.
         """
         config = self._stream.config
         deadline_s = None if arrived_s is None else arrived_s + (config.chunk_budget_s or config.chunk_s)
         self._budget = ChunkBudget(deadline_s)
         arrived_s = time.monotonic() if arrived_s is None else arrived_s
         oldest_ns, newest_ns = chunk.frames[0].stamp_ns, chunk.frames[-1].stamp_ns
-        self.last = self._stream.step(chunk, vision, self._budget)
+        query = self._asked[0] if self._asked else None
+        try:
+            self.last = result = self._stream.step(chunk, vision, self._budget, query)
+        except NumericsError as error:
+            self._owed.append(self._event(str(error), KIND_RESET, chunk.index, (newest_ns, newest_ns)))
+            self._owed += self._dismiss(chunk.index, (oldest_ns, newest_ns), 1)
+            self._unfinished = ""
+            raise
         latency_ms = (time.monotonic() - arrived_s) * 1e3
         self._ledger.use(len(chunk.frames))
         self._latency_ms.append(latency_ms)
-        events = []
+        events, self._owed = self._owed, []
         if chunk.index > self._next_chunk:
             missed_ns = (oldest_ns if self._newest_ns is None else self._newest_ns, oldest_ns)
-            events.append(self._event("", KIND_GAP, chunk.index, missed_ns, 0, 0.0))
-        if self.last.text:
-            seen_ns = (oldest_ns, newest_ns)
-            frames = len(chunk.frames)
-            events.append(
-                self._event(self.last.text, KIND_COMMENTARY, chunk.index, seen_ns, frames, latency_ms)
-            )
+            events.append(self._event("", KIND_GAP, chunk.index, missed_ns))
+        kind, query_id = KIND_COMMENTARY, self._unfinished
+        if query and result.token_ids:  # without tokens it was cancelled before the model saw the question
+            kind, query_id = KIND_ANSWER, self._asked.popleft().query_id
+        if result.text or kind == KIND_ANSWER:
+            about = (chunk.index, (oldest_ns, newest_ns), len(chunk.frames))
+            events.append(self._event(result.text, kind, *about, latency_ms, query_id))
+        self._unfinished = query_id if result.finish in (FINISH_LENGTH, FINISH_DEADLINE) else ""
         self._chunks += 1
-        self._silent += not self.last.text
+        self._silent += not result.text
         self._next_chunk, self._newest_ns = chunk.index + 1, newest_ns
         return events
 
@@ -139,11 +203,29 @@ class Commentator:
         """End the chunk in work after the step it is in; from any thread."""
         self._budget.cancel()
 
-    def restart(self, frame_id: str) -> None:
-        """Begin a new stream of this camera: the session forgets, chunks count from 0, events count on."""
+    def restart(self, frame_id: str, reason: str) -> list[CommentaryEvent]:
+        """Begin a new stream of this camera: the session forgets, chunks count from 0, events count on.
+
+        Questions that wait are asked in the new stream.
+
+        Args:
+            frame_id: coordinate frame that the events carry from now on.
+            reason: why, in plain words: "time jumped back by 3.2 s".
+
+        Returns:
+            An event of kind `reset`, about the last frame of the old stream.
+        """
         self._stream.reset()
-        self._next_chunk, self._newest_ns = 0, None
-        self._frame_id = frame_id
+        self.frame_id = frame_id
+        last_ns = self._newest_ns or 0
+        events = [*self._owed, self._event(reason, KIND_RESET, 0, (last_ns, last_ns))]
+        self._next_chunk, self._newest_ns, self._unfinished, self._owed = 0, None, "", []
+        return events
+
+    def dismiss(self) -> list[CommentaryEvent]:
+        """Answer all questions that wait, without words; for when no further chunk will come."""
+        last_ns = self._newest_ns or 0
+        return self._dismiss(max(0, self._next_chunk - 1), (last_ns, last_ns), len(self._asked))
 
     def summary(self) -> StreamSummary:
         """Counts and latencies so far."""
@@ -161,14 +243,26 @@ class Commentator:
             self._stream.cache_tokens,
         )
 
+    def _dismiss(self, chunk_index: int, span_ns: tuple[int, int], most: int) -> list[CommentaryEvent]:
+        """Answers without words for the oldest waiting questions, `most` of them at most."""
+        queries = [self._asked.popleft() for _ in range(min(most, len(self._asked)))]
+        return [
+            self._event("", KIND_ANSWER, chunk_index, span_ns, query_id=query.query_id) for query in queries
+        ]
+
     def _event(
-        self, text: str, kind: str, chunk_index: int, span_ns: tuple[int, int], used: int, latency_ms: float
+        self,
+        text: str,
+        kind: str,
+        chunk_index: int,
+        span_ns: tuple[int, int],
+        used: int = 0,
+        latency_ms: float = 0.0,
+        query_id: str = "",
     ) -> CommentaryEvent:
         dropped = self._ledger.dropped
         since = dict(dropped - self._dropped_before)
         self._dropped_before = dropped
         seq, self._events = self._events, self._events + 1
-        camera, frame_id = self._camera, self._frame_id
-        return CommentaryEvent(
-            text, kind, seq, camera, frame_id, chunk_index, *span_ns, used, since, round(latency_ms, 3)
-        )
+        about = (self._camera, self.frame_id, chunk_index, *span_ns, used, since, round(latency_ms, 3))
+        return CommentaryEvent(text, kind, seq, *about, query_id)

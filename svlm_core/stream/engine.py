@@ -19,6 +19,7 @@ from svlm_core.config import StreamConfig
 from svlm_core.errors import EngineClosedError
 from svlm_core.frames import Chunk
 from svlm_core.model.adapter import StreamModel, VisionInput
+from svlm_core.stream.query import Query
 from svlm_core.stream.runner import Answer, Choose, Runner, Work
 from svlm_core.stream.session import ChunkBudget, ChunkResult, Steps, StreamSession
 
@@ -53,6 +54,7 @@ class _Job:
     stream: EngineStream
     chunk: Chunk
     budget: ChunkBudget
+    query: Query | None
     since_s: float
     vision: Future[VisionInput] = field(default_factory=Future)
     done: Future[ChunkResult] = field(default_factory=Future)
@@ -61,19 +63,19 @@ class _Job:
 
 
 class EngineStream:
-    """One camera's stream on an engine; every method may be called from any thread.
-
-    Attributes:
-        config: its settings.
-    """
+    """One camera's stream on an engine; every method may be called from any thread."""
 
     def __init__(self, engine: Engine, session: StreamSession) -> None:
         """Made by Engine.open."""
-        self.config = session.config
         self._engine, self._session = engine, session
         self._waiting: _Job | None = None
         self._running: _Job | None = None
         self._paused = self._closed = self._reset_wanted = False
+
+    @property
+    def config(self) -> StreamConfig:
+        """Its settings, from the next chunk on."""
+        return self._session.config
 
     @property
     def cache_tokens(self) -> int:
@@ -85,12 +87,29 @@ class EngineStream:
         """Slots of the KV cache, 0 before the first chunk."""
         return self._session.capacity_tokens
 
+    @property
+    def said_text(self) -> str:
+        """As StreamSession.said_text."""
+        return self._session.said_text
+
     def preprocess(self, chunk: Chunk) -> VisionInput:
         """As StreamSession.preprocess."""
         return self._session.preprocess(chunk)
 
+    def check_query(self, query: Query) -> None:
+        """As StreamSession.check_query."""
+        self._session.check_query(query)
+
+    def reconfigure(self, config: StreamConfig) -> None:
+        """As StreamSession.reconfigure; the chunk in work ends with the settings that it began with."""
+        self._session.reconfigure(config)
+
     def submit(
-        self, chunk: Chunk, vision: VisionInput | None = None, budget: ChunkBudget | None = None
+        self,
+        chunk: Chunk,
+        vision: VisionInput | None = None,
+        budget: ChunkBudget | None = None,
+        query: Query | None = None,
     ) -> Future[ChunkResult]:
         """Hand over the next chunk; does not block.
 
@@ -101,6 +120,7 @@ class EngineStream:
             chunk: the next one.
             vision: its frames, if `preprocess` has run already; otherwise a thread of the engine does it.
             budget: limits the time; `cancel` ends the chunk.
+            query: a question that rides in the chunk; it goes with the chunk when that is replaced.
 
         Returns:
             The result, or one of the errors of StreamSession.steps.
@@ -108,13 +128,17 @@ class EngineStream:
         Raises:
             EngineClosedError: the stream or the engine is closed.
         """
-        return self._engine._submit(self, chunk, vision, budget)
+        return self._engine._submit(self, chunk, vision, budget or ChunkBudget(), query)
 
     def step(
-        self, chunk: Chunk, vision: VisionInput | None = None, budget: ChunkBudget | None = None
+        self,
+        chunk: Chunk,
+        vision: VisionInput | None = None,
+        budget: ChunkBudget | None = None,
+        query: Query | None = None,
     ) -> ChunkResult:
         """Submit and wait, with the arguments and errors of StreamSession.step."""
-        return self.submit(chunk, vision, budget).result()
+        return self.submit(chunk, vision, budget, query).result()
 
     def cancel(self) -> None:
         """End the chunk in work after the step it is in."""
@@ -208,9 +232,14 @@ class Engine:
         self._preprocessor.shutdown(cancel_futures=True)
 
     def _submit(
-        self, stream: EngineStream, chunk: Chunk, vision: VisionInput | None, budget: ChunkBudget | None
+        self,
+        stream: EngineStream,
+        chunk: Chunk,
+        vision: VisionInput | None,
+        budget: ChunkBudget,
+        query: Query | None,
     ) -> Future[ChunkResult]:
-        job = _Job(stream, chunk, budget or ChunkBudget(), time.monotonic())
+        job = _Job(stream, chunk, budget, query, time.monotonic())
         with self._changed:
             if self._closing or stream._closed:
                 raise EngineClosedError("this stream is closed")
@@ -328,7 +357,7 @@ class Engine:
             stream._reset_wanted = False
             stream._session.reset()
         try:
-            job.steps = stream._session.steps(job.chunk, job.vision.result(), job.budget)
+            job.steps = stream._session.steps(job.chunk, job.vision.result(), job.budget, job.query)
         except Exception as error:
             job.done.set_exception(error)
             self._finish(job)

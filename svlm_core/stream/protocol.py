@@ -107,16 +107,17 @@ class Protocol:
         return segments
 
     def user(
-        self, chunk: int, chunk_s: float, grid: tuple[int, int, int], tokens: int, query: str = ""
+        self, chunk: int, chunk_s: float, grid: tuple[int, int, int], tokens: int, *queries: str
     ) -> list[Segment]:
-        """The user turn of a chunk: its time, its frames and perhaps a query.
+        """The user turn of a chunk: its time, its frames and perhaps queries.
 
         Args:
             chunk: number of the chunk.
             chunk_s: length of a chunk, seconds.
             grid: (t, h, w) of the chunk's frames in patches.
             tokens: visual tokens they make.
-            query: what the user asks, put behind the frames.
+            queries: what the user asks, put behind the frames, each on a line of its own; empty ones are left
+                out.
 
         Returns:
             One segment for each block of visual tokens: one in all, or, if the dialect wants it so, one for
@@ -137,7 +138,10 @@ class Protocol:
             ids += self._specials(*dialect.vision_close)
             segments.append(Segment(Role.USER, chunk, ids, vision))
             ids = []
-        segments[-1].ids += [*self.words(query), *self._close()]
+        asked = [self.words(query) for query in queries if query]
+        for i, words in enumerate(asked):
+            segments[-1].ids += [*(self._fixed("\n") if i else []), *words]
+        segments[-1].ids += self._close()
         return segments
 
     def answer_open(self, chunk: int) -> Segment:

@@ -9,11 +9,15 @@ from svlm_core.config import StreamConfig
 
 
 class Sampler:
-    """Repetition penalty, temperature, top-k and top-p, in transformers' order; has its own random state."""
+    """Repetition penalty, temperature, top-k and top-p, in transformers' order; has its own random state.
+
+    Attributes:
+        config: the settings; others may take their place between two choices, the random state goes on.
+    """
 
     def __init__(self, config: StreamConfig, device: torch.device) -> None:
         """Seed the random state from the configuration."""
-        self._config = config
+        self.config = config
         self._generator = torch.Generator(device).manual_seed(config.sampling_seed)
 
     def __call__(self, logits: Tensor, counts: Tensor) -> Tensor:
@@ -27,7 +31,7 @@ class Sampler:
         Returns:
             int64 scalar, on the device of the logits.
         """
-        config = self._config
+        config = self.config
         if config.repetition_penalty != 1.0:
             penalty = config.repetition_penalty
             penalised = torch.where(logits > 0, logits / penalty, logits * penalty)

@@ -15,14 +15,15 @@ from svlm_core.cache.arena import KVArena
 from svlm_core.cache.context import CachedContext
 from svlm_core.cache.pool import KVPools
 from svlm_core.cache.segments import Role, Segment
-from svlm_core.cache.window import POLICIES, Limits
+from svlm_core.cache.window import POLICIES, Limits, trim
 from svlm_core.config import StreamConfig
-from svlm_core.errors import CacheFullError
+from svlm_core.errors import CacheFullError, ConfigError, QueryError
 from svlm_core.frames import Chunk
 from svlm_core.model.adapter import StreamModel, VisionInput
 from svlm_core.model.decoder import Piece, Visual
 from svlm_core.stream.positions import place
 from svlm_core.stream.protocol import Protocol
+from svlm_core.stream.query import Query
 from svlm_core.stream.runner import Answer, Choose, Encode, Forward, Runner, Work
 from svlm_core.stream.sampling import Sampler
 
@@ -85,6 +86,9 @@ class StreamSession:
 
     What it needs of the model it asks for, as works that `steps` yields; so the same code runs alone (`step`)
     and in a batch with other streams (svlm_core.stream.engine).
+
+    Attributes:
+        config: its settings, from the next chunk on.
     """
 
     def __init__(
@@ -102,7 +106,7 @@ class StreamSession:
             choose: picks the next token in place of the sampling that the settings describe.
             allocate: capacity -> where the cache is to be, if others shall lie beside it.
         """
-        self.config = config
+        self.config = self._config = config  # what is wanted, and what the chunk in work goes by
         self._model = model
         self._protocol = Protocol.from_config(config, model.tokenizer, model.dialect)
         self._policy = POLICIES[config.policy]
@@ -111,6 +115,7 @@ class StreamSession:
         self._limits = Limits(config.window_chunks, config.text_sink_tokens, max(0, text_window))
         self._given_choose = choose
         self._runner: Runner | None = None
+        self._frames: tuple[int, tuple[int, int, int]] | None = None  # a chunk's visual tokens, and its grid
         sizes = (model.layers, model.kv_heads, model.head_dim, model.dtype, model.device)
         self._allocate = allocate or KVPools(1, *sizes)
         self.reset()
@@ -136,10 +141,48 @@ class StreamSession:
         """Slots of the KV cache, 0 before the first chunk."""
         return self._context.arena.capacity if self._context else 0
 
+    @property
+    def said_text(self) -> str:
+        """The text so far, as far as it is remembered: what goes on from it is given it as previous_text."""
+        return cast(str, self._model.tokenizer.decode(self._said, skip_special_tokens=True))
+
     def reset(self) -> None:
         """Forget everything, the random state included; the next chunk begins a new stream."""
         self._context: CachedContext | None = None
-        self._choose: Choose = self._given_choose or Sampler(self.config, self._model.device)
+        self._choose: Choose = self._given_choose or Sampler(self._config, self._model.device)
+        self._said = self._protocol.words(self._config.previous_text)  # what a head has as previous text
+
+    def reconfigure(self, config: StreamConfig) -> None:
+        """Take over other settings before the next chunk; from any thread.
+
+        Most fields that may change leave the cache as it is. A new prompt, or answers longer than the cache
+        was made for, need a new one: the stream then goes on with the text so far as its previous text, what
+        was said stays known, the vision of the window is lost. The random state goes on unless the seed
+        changes.
+
+        Raises:
+            ConfigError: a field that may not change differs, or the model has too few positions for the new
+                prompt; nothing has changed.
+        """
+        self.config.check_live_change(config)
+        if self._frames is not None:
+            try:
+                self._capacity(config, *self._frames)
+            except CacheFullError as error:
+                raise ConfigError(str(error)) from None
+        self.config = config
+
+    def check_query(self, query: Query) -> None:
+        """Make sure that a question can be asked; from any thread.
+
+        Raises:
+            QueryError: it is longer than max_query_tokens.
+        """
+        tokens, most = len(self._protocol.words(query.text)), self.config.max_query_tokens
+        if tokens > most:
+            raise QueryError(
+                f"the question has {tokens} tokens, max_query_tokens allows {most}: {query.text[:40]!r}"
+            )
 
     def preprocess(self, chunk: Chunk) -> VisionInput:
         """Make a chunk's frames ready, on the CPU; touches nothing else, so it may run ahead in any thread.
@@ -151,15 +194,23 @@ class StreamSession:
         return self._model.preprocess(chunk.rgb(), config.min_visual_tokens, config.max_visual_tokens)
 
     def step(
-        self, chunk: Chunk, vision: VisionInput | None = None, budget: ChunkBudget | None = None
+        self,
+        chunk: Chunk,
+        vision: VisionInput | None = None,
+        budget: ChunkBudget | None = None,
+        query: Query | None = None,
     ) -> ChunkResult:
         """Understand one chunk, alone. Arguments and errors are those of `steps`."""
         self._runner = self._runner or Runner(self._model)
-        return drive(self.steps(chunk, vision, budget), self._runner.run)
+        return drive(self.steps(chunk, vision, budget, query), self._runner.run)
 
     @torch.inference_mode()
     def steps(
-        self, chunk: Chunk, vision: VisionInput | None = None, budget: ChunkBudget | None = None
+        self,
+        chunk: Chunk,
+        vision: VisionInput | None = None,
+        budget: ChunkBudget | None = None,
+        query: Query | None = None,
     ) -> Steps:
         """Understand one chunk, in steps.
 
@@ -167,6 +218,7 @@ class StreamSession:
             chunk: the next one; numbers may be left out, not repeated.
             vision: its frames, if `preprocess` has run already.
             budget: limits the time; no limit if not given.
+            query: a question that rides in the chunk; its words are the answer.
 
         Yields:
             What the model is to do; send the answer, or throw the exception, that Runner gives for it.
@@ -177,8 +229,12 @@ class StreamSession:
         Raises:
             CacheFullError: the chunk does not fit; the stream is as before the call.
             SourceError: the frames' shape is one no model can see; the stream is as before the call.
+            QueryError: the question is too long; the stream is as before the call.
             NumericsError: the scores were not finite; the stream begins anew, as after any other error.
         """
+        if query:
+            self.check_query(query)
+        self._adopt(self.config)
         budget = budget or ChunkBudget()
         stage_ms: dict[str, float] = {}
         with _timed(stage_ms, "preprocess"):
@@ -192,13 +248,14 @@ class StreamSession:
                 context = self._context or self._begin(vision)
                 yield from self._forget(context, chunk.index)
             with _timed(stage_ms, "prefill"):
-                tokens = self._open_round(context, chunk.index, vision, features)
+                tokens = self._open_round(context, chunk.index, vision, features, query)
                 token = yield from self._run(context, self._choose)
             with _timed(stage_ms, "cache"):
                 context.remember_text()
                 context.rebase()
             with _timed(stage_ms, "decode"):
                 said, finish = yield from self._decode(context, chunk.index, token, budget)
+            self._said = self._text_so_far(context)
         except CacheFullError:
             raise
         except Exception:
@@ -208,36 +265,66 @@ class StreamSession:
         text = cast(str, self._model.tokenizer.decode(speech, skip_special_tokens=True)).strip()
         return ChunkResult(text, tuple(said), tokens, context.cached_tokens, finish, stage_ms)
 
+    def _adopt(self, config: StreamConfig) -> None:
+        """Go by these settings from now on, see `reconfigure`."""
+        before, self._config = self._config, config
+        if config == before:
+            return
+        if self._context and self._frames:
+            outgrown = self._capacity(config, *self._frames) > self._context.arena.capacity
+            if outgrown or config.prompt != before.prompt:
+                self._context = None
+        if self._given_choose is None and isinstance(self._choose, Sampler):
+            self._choose.config = config
+            if config.sampling_seed != before.sampling_seed:
+                self._choose = Sampler(config, self._model.device)
+
     def _begin(self, vision: VisionInput) -> CachedContext:
         model = self._model
-        capacity = self._capacity(vision)
+        self._frames = vision.tokens, vision.grid
+        arena = self._allocate(self._capacity(self._config, *self._frames))
+        return CachedContext(arena, model.rotate, model.vocab_size, self._policy.contiguous)
+
+    def _capacity(self, config: StreamConfig, tokens: int, grid: tuple[int, int, int]) -> int:
+        """Most tokens that are ever cached at once, an upper bound from the settings alone.
+
+        Args:
+            config: the settings.
+            tokens: visual tokens of a chunk.
+            grid: (t, h, w) of its frames in patches.
+
+        Raises:
+            CacheFullError: more than the model has positions for.
+        """
+        protocol, model = self._protocol, self._model
+        capacity = config.full_capacity_tokens
+        if self._policy.bounded:
+            head = sum(len(segment.ids) for segment in protocol.head(config, ()))
+            far = round(_LONGEST_STREAM_S / config.chunk_s)
+            steps = -(-round(config.chunk_s * config.fps) // model.frames_per_step)  # of a chunk without gaps
+            whole = tokens // grid[0] * steps
+            turn = protocol.user(far, config.chunk_s, (steps, *grid[1:]), whole)
+            user = sum(len(segment.ids) for segment in turn) + config.max_query_tokens
+            if not protocol.query_in_head:  # then the first chunk has it, before a question
+                head += len(protocol.words(config.prompt)) + len(protocol.words("\n"))
+            answer = len(protocol.answer_open(0).ids) + config.max_new_tokens
+            closing = len(protocol.silence) + len(protocol.take_apart([]).close)
+            text = max(len(self._said), config.text_sink_tokens + config.text_window_tokens)
+            capacity = head + text + (config.window_chunks + 1) * (user + answer + closing)
         if capacity > model.max_positions:
             raise CacheFullError(
                 f"the settings need a KV cache of {capacity} tokens, {model.name} knows only "
-                f"{model.max_positions} positions; shorten vision_window_s, text_window_tokens, "
-                "max_visual_tokens or full_capacity_tokens"
+                f"{model.max_positions} positions; shorten vision_window_s, text_window_tokens, prompt, "
+                "max_query_tokens, max_visual_tokens or full_capacity_tokens"
             )
-        arena = self._allocate(capacity)
-        return CachedContext(arena, model.rotate, model.vocab_size, self._policy.contiguous)
+        return capacity
 
-    def _capacity(self, vision: VisionInput) -> int:
-        """Most tokens that are ever cached at once, an upper bound from the settings alone."""
-        config, protocol = self.config, self._protocol
-        if not self._policy.bounded:
-            return config.full_capacity_tokens
-        head = sum(len(segment.ids) for segment in protocol.head(config, ()))
-        far = round(_LONGEST_STREAM_S / config.chunk_s)
-        steps = -(
-            -round(config.chunk_s * config.fps) // self._model.frames_per_step
-        )  # of a chunk without gaps
-        tokens = vision.tokens // vision.grid[0] * steps
-        turn = protocol.user(far, config.chunk_s, (steps, *vision.grid[1:]), tokens, config.prompt)
-        user = sum(len(segment.ids) for segment in turn)
-        answer = len(protocol.answer_open(0).ids) + config.max_new_tokens
-        closing = len(protocol.silence) + len(protocol.take_apart([]).close)
-        given = len(protocol.words(config.previous_text))
-        text = max(given, config.text_sink_tokens + config.text_window_tokens)
-        return head + text + (config.window_chunks + 1) * (user + answer + closing)
+    def _text_so_far(self, context: CachedContext) -> list[int]:
+        """Ids of the old text and of the speech that is still in the context, no more than may stay."""
+        roles = (Role.PREVIOUS, Role.SPEECH)
+        text = [i for segment in context.segments if segment.role in roles for i in segment.ids]
+        start, stop = trim(len(text), self._limits) if self._policy.bounded else (0, 0)
+        return text[:start] + text[stop:]
 
     def _forget(self, context: CachedContext, chunk: int) -> Generator[Work, Any, None]:
         """Carry out the policy before a chunk."""
@@ -256,16 +343,19 @@ class StreamSession:
         if self._policy.recompute:
             context.restart()
 
-    def _open_round(self, context: CachedContext, chunk: int, vision: VisionInput, features: Tensor) -> int:
+    def _open_round(
+        self, context: CachedContext, chunk: int, vision: VisionInput, features: Tensor, query: Query | None
+    ) -> int:
         """Append the chunk's segments, the head before them if this is the first; returns all pending tokens.
 
         Raises:
             CacheFullError: they do not fit; nothing was appended.
         """
-        config, protocol = self.config, self._protocol
-        head = [] if context.segments else protocol.head(config, protocol.words(config.previous_text))
-        query = config.prompt if head and not protocol.query_in_head else ""
-        user = protocol.user(chunk, config.chunk_s, vision.grid, vision.tokens, query)
+        config, protocol = self._config, self._protocol
+        head = [] if context.segments else protocol.head(config, self._said)
+        prompt = config.prompt if head and not protocol.query_in_head else ""
+        asked = query.text if query else ""
+        user = protocol.user(chunk, config.chunk_s, vision.grid, vision.tokens, prompt, asked)
         offset = 0
         for segment in user:
             if segment.vision is not None:
@@ -285,7 +375,7 @@ class StreamSession:
         positions, next_position = place(
             pending,
             context.next_position,
-            lambda grid, base: model.vision_positions(grid, base, model.frames_per_step / self.config.fps),
+            lambda grid, base: model.vision_positions(grid, base, model.frames_per_step / self._config.fps),
         )  # [3, L]
         visual, offset = [], 0
         for segment in pending:  # by place, not by id: a model may say the visual token, too
@@ -305,7 +395,7 @@ class StreamSession:
         self, context: CachedContext, chunk: int, token: int, budget: ChunkBudget
     ) -> Generator[Work, Any, tuple[list[int], str]]:
         """Generate from the first token on; the turn is left closed, its end pending."""
-        config = self.config
+        config = self._config
         ends = self._model.eos_token_ids | {self._protocol.end_of_turn}
         context.append(Segment(Role.SPEECH, chunk, []))
         said = [token]

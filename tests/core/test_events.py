@@ -14,17 +14,17 @@ from jsonschema import Draft202012Validator
 from properties import invariant
 
 from svlm_core.errors import ConfigError
-from svlm_core.events import KIND_COMMENTARY, KIND_GAP, CommentaryEvent
+from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, KIND_RESET, CommentaryEvent
 
 SCHEMA = Path(__file__).parents[2] / "config" / "commentary_event.schema.json"
-EVENT = CommentaryEvent("a goal", KIND_COMMENTARY, 3, "cam", "lens", 7, 10, 20, 2, {"rate": 1}, 12.5)
+EVENT = CommentaryEvent("a goal", KIND_COMMENTARY, 3, "cam", "lens", 7, 10, 20, 2, {"rate": 1}, 12.5, "q1")
 
 counts = st.integers(0, 1 << 62)
 stamps_ns = st.integers(-(1 << 62), 1 << 62)
 events = st.builds(
     CommentaryEvent,
     text=st.text() | st.sampled_from(["\n\r\t\u2028\x85\x00", '"}{"', "Tor für Köln", "得点 ⚽"]),
-    kind=st.sampled_from([KIND_COMMENTARY, KIND_GAP]),
+    kind=st.sampled_from([KIND_COMMENTARY, KIND_GAP, KIND_ANSWER, KIND_RESET]),
     seq=counts,
     camera=st.text(),
     frame_id=st.text(),
@@ -34,6 +34,7 @@ events = st.builds(
     frames_used=counts,
     frames_dropped=st.dictionaries(st.text(), counts, max_size=4),
     latency_ms=st.floats(0, 1e12),
+    query_id=st.text(),
 )
 
 
@@ -70,6 +71,12 @@ def test_the_schema_describes_and_requires_every_field() -> None:
 def test_words_in_any_script_stay_readable_in_the_file() -> None:
     event = CommentaryEvent("Tor für Köln ⚽", KIND_COMMENTARY, 0, "", "", 0, 0, 0, 0)
     assert "Tor für Köln ⚽" in event.to_json()
+
+
+@invariant
+@given(events)
+def test_only_the_model_has_words(event: CommentaryEvent) -> None:
+    assert event.words == (event.text if event.kind in (KIND_COMMENTARY, KIND_ANSWER) else "")
 
 
 @invariant

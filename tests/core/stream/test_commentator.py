@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from small_stream import Script, chunk_at, small_config
 
-from svlm_core.events import KIND_COMMENTARY, KIND_GAP, CommentaryEvent
+from svlm_core.events import KIND_COMMENTARY, KIND_GAP, KIND_RESET, CommentaryEvent
 from svlm_core.frames import NS_PER_S, Chunk, FrameLedger
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.commentator import Commentator
@@ -144,7 +144,11 @@ def test_a_restarted_stream_forgets_and_has_no_gap(small_model: StreamModel) -> 
     setup = Setup(small_model, "a", "b")
     setup.take(4)
     before = setup.session.cache_tokens
-    setup.commentator.restart("other lens")
+    (reset,) = setup.commentator.restart("other lens", "time jumped back by 3.2 s")
+    assert (reset.kind, reset.text, reset.words) == (KIND_RESET, "time jumped back by 3.2 s", "")
+    assert (reset.seq, reset.frame_id, reset.chunk_index, reset.frames_used) == (2, "other lens", 0, 0)
+    assert reset.stamp_oldest_ns == reset.stamp_newest_ns == 4 * NS_PER_S + HALF_NS, "the last frame before"
     assert setup.session.cache_tokens == 0 < before
     (event,) = setup.take(0)
     assert (event.kind, event.text, event.frame_id) == (KIND_COMMENTARY, "b", "other lens")
+    assert event.seq == 3

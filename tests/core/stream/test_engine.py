@@ -346,7 +346,7 @@ def resized(index: int) -> Chunk:
         ({"policy": "full", "full_capacity_tokens": 256}, chunk_at, CacheFullError),
         ({"policy": "full", "full_capacity_tokens": 5000}, chunk_at, CacheFullError),
         ({}, elongated, SourceError),
-        ({"max_visual_tokens": 100}, resized, CacheFullError),
+        ({"max_visual_tokens": 100, "max_query_tokens": 0}, resized, CacheFullError),
     ],
     ids=["cache fills up", "cache too large for the model", "frames no model can see", "resolution changes"],
 )
