@@ -151,11 +151,15 @@ def _commentary(condition: Condition) -> Finding:
     elif health.idle_s > silent_s:
         level = STALE
         message = f"nothing to comment on for {health.idle_s:.0f} s"
-    elif health.age_s_p95 is not None and health.age_s_p95 > old_s:
+    elif health.came_old_s > old_s:
         level = WARN
         message = (
-            f"words come {health.age_s_p95:.1f} s after the picture: the model is slow, or stamps are old"
+            f"images are {health.came_old_s:.1f} s old by this node's clock when they come; "
+            "for a recording set use_sim_time, else mend the camera's clock"
         )
+    elif health.age_s_p95 is not None and health.age_s_p95 > old_s:
+        level = WARN
+        message = f"words come {health.age_s_p95:.1f} s after the picture: the model does not keep up"
     values = {
         "enabled": str(condition.enabled).lower(),
         "chunks": str(health.chunks),

@@ -29,6 +29,7 @@ class Snapshot:
         chunk_ms_p50, chunk_ms_p95: from the arrival of a chunk's newest frame to its last word.
         age_s_p50, age_s_p95: age of a chunk's newest frame, by its stamp, when its words were ready.
         ahead_s: how far the newest stamp was ahead of the node's clock; 0 if it was not.
+        came_old_s: how old the newest frame was already when it arrived.
         busy_s: time spent on the chunk in work; 0 if none is.
         idle_s: since the last chunk was understood, or since the model was ready.
         answers, refused: questions answered, and those that could not be asked.
@@ -50,6 +51,7 @@ class Snapshot:
     age_s_p50: float | None = None
     age_s_p95: float | None = None
     ahead_s: float = 0.0
+    came_old_s: float = 0.0
     busy_s: float = 0.0
     idle_s: float = 0.0
     answers: int = 0
@@ -68,7 +70,7 @@ class Health:
         self._callback_ms: deque[float] = deque(maxlen=_RECENT_CALLBACKS)
         self._chunk_ms: deque[float] = deque(maxlen=_RECENT_CHUNKS)
         self._age_s: deque[float] = deque(maxlen=_RECENT_CHUNKS)
-        self._ahead_s = 0.0
+        self._ahead_s = self._came_old_s = 0.0
         self._chunks = self._answers = self._refused = 0
         self._busy_since_s: float | None = None
         self._idle_since_s = time.monotonic()
@@ -102,6 +104,7 @@ class Health:
             self._chunk_ms.append(latency_s * 1e3)
             self._age_s.append(max(0.0, age_s))
             self._ahead_s = max(0.0, -age_s)
+            self._came_old_s = max(0.0, age_s - latency_s)
 
     def ready(self) -> None:
         """The model is loaded."""
@@ -111,7 +114,7 @@ class Health:
         """The clock jumped: ages measured by it say nothing any more."""
         with self._lock:
             self._age_s.clear()
-            self._ahead_s = 0.0
+            self._ahead_s = self._came_old_s = 0.0
 
     def answered(self) -> None:
         """A question was answered."""
@@ -156,6 +159,7 @@ class Health:
                 age_s_p50=age_s[0],
                 age_s_p95=age_s[1],
                 ahead_s=self._ahead_s,
+                came_old_s=self._came_old_s,
                 busy_s=0.0 if self._busy_since_s is None else now_s - self._busy_since_s,
                 idle_s=now_s - self._idle_since_s,
                 answers=self._answers,

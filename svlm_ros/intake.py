@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from svlm_core.config import StreamConfig
-from svlm_core.errors import SourceError
+from svlm_core.errors import SourceError, SvlmError
 from svlm_core.frames import NS_PER_S, Chunk, Frame, FrameLedger, LatestMailbox, TimeSlots
 from svlm_ros.pictures import SealedPicture
 
@@ -43,7 +43,7 @@ class CameraChunk:
         for picture in self.frames:
             try:
                 frames.append(Frame(picture.stamp_ns, picture.open(), picture.source))
-            except SourceError as error:
+            except SvlmError as error:
                 ledger.drop(DROPPED_BROKEN)
                 broken = str(error)
         return (Chunk(self.index, tuple(frames)) if frames else None), broken
