@@ -87,6 +87,7 @@ setup(
             "svlm = svlm_core.cli:main",
             "stream_node = svlm_ros.stream_node:main",
             "camera_node = svlm_ros.camera_node:main",
+            "engine_node = svlm_ros.engine_node:main",
         ]
     },
 )

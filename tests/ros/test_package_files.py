@@ -15,11 +15,13 @@ import yaml
 
 from svlm_core.config import StreamConfig
 from svlm_core.events import CommentaryEvent
-from svlm_ros.parameters import CameraNodeParameters, StreamNodeParameters
+from svlm_ros.parameters import CameraNodeParameters, ModelParameters, StreamNodeParameters
 
 REPOSITORY = Path(__file__).parents[2]
 LAUNCH_FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
-STREAM_PARAMETERS = {setting.name: setting for setting in fields(StreamNodeParameters)}
+STREAM_PARAMETERS = {
+    setting.name: setting for owner in (ModelParameters, StreamNodeParameters) for setting in fields(owner)
+}
 
 
 def declared_arguments(file: Path) -> dict[str, str]:
