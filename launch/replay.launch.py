@@ -17,7 +17,7 @@ from launch.actions import (
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node, SetUseSimTime
+from launch_ros.actions import Node, SetParameter
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
@@ -69,7 +69,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             GroupAction(
                 [
-                    SetUseSimTime(True),
+                    SetParameter("use_sim_time", True),
                     IncludeLaunchDescription(
                         PythonLaunchDescriptionSource(
                             PathJoinSubstitution([share, "launch", "stream.launch.py"])
