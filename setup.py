@@ -30,7 +30,7 @@ setup(
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
-        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}", ["package.xml", "LICENSE"]),
         (f"share/{NAME}/launch", ["launch/stream.launch.py", "launch/replay.launch.py"]),
         (
             f"share/{NAME}/config",
