@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Iterator
 from itertools import takewhile
+from typing import TypeVar
 
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from svlm_core.errors import ConfigError, SvlmError
@@ -23,6 +25,8 @@ from svlm_ros.image_qos import image_qos
 from svlm_ros.lifetime import End
 from svlm_ros.parameters import CameraNodeParameters, declare_camera
 from svlm_ros.playback_clock import PlaybackClock
+
+_Msg = TypeVar("_Msg", Image, CompressedImage)
 
 _FRAME_ID = "camera"  # where neither the user nor the source names one
 _MATCH_POLL_S = 0.05
@@ -56,13 +60,12 @@ class CameraNode(Node):
         )
         self._settings = declare_camera(self)
         self._end = end
-        qos = image_qos(ReliabilityPolicy.RELIABLE)
         self._raw: Publisher[Image] | None = None
         self._compressed: Publisher[CompressedImage] | None = None
         if self._settings.transport in ("both", "raw"):
-            self._raw = self.create_publisher(Image, "image_raw", qos)
+            self._raw = self._offer(Image, "image_raw")
         if self._settings.transport in ("both", "compressed"):
-            self._compressed = self.create_publisher(CompressedImage, "image_raw/compressed", qos)
+            self._compressed = self._offer(CompressedImage, "image_raw/compressed")
         self._playback = PlaybackClock(self) if self._settings.publish_clock else None
         self._stopped = threading.Event()
         self._source: Source | None = None
@@ -77,6 +80,15 @@ class CameraNode(Node):
                 self._source.close()
             self._thread.join(_JOIN_S)
         super().destroy_node()
+
+    def _offer(self, kind: type[_Msg], topic: str) -> Publisher[_Msg]:
+        """A publisher whose quality of service parameters `qos_overrides.TOPIC.publisher.POLICY` change."""
+        return self.create_publisher(
+            kind,
+            topic,
+            image_qos(ReliabilityPolicy.RELIABLE),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
 
     def _run(self) -> None:
         try:

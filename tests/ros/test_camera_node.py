@@ -154,11 +154,10 @@ def test_a_bag_is_played_with_its_own_stamps_and_coordinate_frame(
 
 
 def test_a_stream_that_is_lost_is_published_again_when_it_is_back(
-    start: Any, ear: Any, write_video: Any, monkeypatch: pytest.MonkeyPatch
+    start: Any, ear: Any, write_video: Any
 ) -> None:
-    monkeypatch.setenv("no_proxy", "*")
     raw = ear.subscribe(Image, "/camera/image_raw", RELIABLE)
-    with StreamServer(write_video("a.ts", frames=60, noise=True)) as server:
+    with StreamServer(write_video("a.ts", frames=60, noise=True), "rtsp") as server:
         server.start()
         camera = start("svlm_ros.camera_node", source=server.url, transport="raw")
         assert ear.spin_until(lambda: len(raw) >= 3, 90.0)
@@ -193,6 +192,22 @@ def test_what_only_a_recording_can_do_is_refused_for_a_camera(start: Any, name: 
     assert camera.returncode == 1
     assert f"parameter {name} is for recorded sources" in output
     assert len(output.strip().splitlines()) == 1, output
+
+
+def test_the_quality_of_service_can_be_overridden(start: Any, ear: Any) -> None:
+    policy = "qos_overrides./camera/image_raw.publisher"
+    start("svlm_ros.camera_node", **{f"{policy}.reliability": "best_effort", f"{policy}.depth": 2})
+
+    def offered() -> list[tuple[Any, ReliabilityPolicy]]:
+        topics = "/camera/image_raw", "/camera/image_raw/compressed"
+        infos = [info for topic in topics for info in ear.node.get_publishers_info_by_topic(topic)]
+        return [(info.topic_type, info.qos_profile.reliability) for info in infos]
+
+    assert ear.spin_until(lambda: len(offered()) == 2, 90.0)
+    assert offered() == [
+        ("sensor_msgs/msg/Image", ReliabilityPolicy.BEST_EFFORT),
+        ("sensor_msgs/msg/CompressedImage", ReliabilityPolicy.RELIABLE),
+    ]
 
 
 def test_a_missing_video_is_one_line_and_exit_1(start: Any, tmp_path: Path) -> None:

@@ -21,10 +21,12 @@ from svlm_core.sources.source import Source
 from svlm_core.sources.video import VideoFile
 
 
-@pytest.fixture
-def server(write_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamServer]:
+@pytest.fixture(params=["http", "rtsp"])
+def server(
+    request: pytest.FixtureRequest, write_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[StreamServer]:
     monkeypatch.setenv("no_proxy", "*")
-    with StreamServer(write_video("a.ts", frames=60, noise=True)) as server:
+    with StreamServer(write_video("a.ts", frames=60, noise=True), request.param) as server:
         yield server
 
 
@@ -79,11 +81,10 @@ def test_a_stream_whose_server_dies_goes_on_when_the_server_is_back(server: Stre
     assert stamps_ns == sorted(stamps_ns)
     assert stamps_ns[seen - 1] < lost_ns < stamps_ns[seen]
     assert {frame.source for frame in watch.frames} == {watch.source.name}
-    name = f"http://127.0.0.1:{server.port}/live.ts"
-    assert all(line.startswith(name) for line in watch.heard), watch.heard
+    assert all(line.startswith(server.name) for line in watch.heard), watch.heard
     assert re.search(r"(broke after|ended).*; trying again in 0\.\d s$", watch.heard[booted])
     assert re.search(r"cannot be opened: .*; trying again in [01]\.\d s$", watch.heard[booted + 1])
-    assert watch.heard[-1].startswith(f"{name} is back after ")
+    assert watch.heard[-1].startswith(f"{server.name} is back after ")
 
 
 def test_a_stream_that_is_not_there_yet_is_waited_for_only_by_the_patient(server: StreamServer) -> None:
