@@ -84,6 +84,17 @@ def test_launch_commands_in_the_documentation_use_declared_arguments() -> None:
         assert set(re.findall(r"(\w+):=", arguments)) <= set(declared_arguments(file)), command
 
 
+def test_python_in_the_documentation_compiles() -> None:
+    pages = sorted((REPOSITORY / "docs").glob("*.md"))
+    blocks = {
+        page.name: re.findall(r"(?s)```python\n(.*?)```", page.read_text(encoding="utf-8")) for page in pages
+    }
+    assert blocks["ros.md"] and blocks["agents.md"]
+    for name, programs in blocks.items():
+        for program in programs:
+            compile(program, name, "exec")
+
+
 def test_every_launch_and_configuration_file_is_installed() -> None:
     setup = ast.parse((REPOSITORY / "setup.py").read_text(encoding="utf-8"))
     named = {node.value for node in ast.walk(setup) if isinstance(node, ast.Constant)}

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-FOR_THE_MODEL = ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "accelerate")
+FOR_THE_MODEL = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "huggingface_hub",
+    "accelerate",
+    "rosbags",
+)
 BLOCK = f"""
 import sys
 
