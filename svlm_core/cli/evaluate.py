@@ -94,8 +94,14 @@ def run_bag(options: argparse.Namespace) -> int:
         model, config = load(options)
         from svlm_core.evaluation.recording import REPORT, evaluate_recording, write_file
         from svlm_core.evaluation.report import render_report
+        from svlm_core.model.load import EMBEDDED
 
-        about = {"recording": options.bag.resolve().name, "model": options.model or "tiny"}
+        about = {
+            "recording": options.bag.resolve().name,
+            "model": options.model or EMBEDDED,
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "quantize": options.quantize,
+        }
         with tqdm(total=source.frames_total, unit="frame", desc=source.name, file=sys.stderr) as bar:
             evaluation = evaluate_recording(model, config, source, truths, options.out, about, bar)
     write_file(options.out / REPORT, render_report(evaluation))

@@ -98,10 +98,10 @@ def latency(moments_s: Sequence[float], chunk_ms: Sequence[float], chunk_s: floa
         line = " ".join(f"{x.mean():.1f},{np.median(y):.1f}" for x, y in groups)
         parts += [f'<path class="range" d="M{x.mean():.1f} {y.min():.1f}V{y.max():.1f}"/>' for x, y in groups]
         parts.append(f'<polyline class="median" points="{line}"/>')
-    for name, ms in (("median", p50), ("p99", p99)):
+    for name, ms, below_px in (("median", p50, 14), ("p99", p99, -5)):
         y = _PLOT_PX * (1 - ms / top_ms) + 8
         parts.append(f'<path class="level" d="M{_LEFT_PX} {y:.1f}H{WIDTH_PX - _RIGHT_PX}"/>')
-        parts.append(_text(WIDTH_PX - _RIGHT_PX - 4, y - 5, f"{name} {ms:.1f} ms", "level-name end"))
+        parts.append(_text(WIDTH_PX - _RIGHT_PX - 4, y + below_px, f"{name} {ms:.1f} ms", "level-name end"))
     if above:
         parts.append(
             _text(_LEFT_PX + 6, 20, f"{above} above {top_ms:g} ms, up to {values.max():.0f} ms", "axis")
@@ -158,9 +158,9 @@ def _mistake(box: _Box) -> bool:
 
 
 def _nice(value: float) -> float:
-    """The next of 1, 2, 4, 5, 8 times a power of ten."""
+    """The next of 1, 2, 4, 8 times a power of ten."""
     power = 10.0 ** np.floor(np.log10(value))
-    return float(next(power * step for step in (1, 2, 4, 5, 8, 10) if power * step >= value))
+    return float(next(power * step for step in (1, 2, 4, 8, 10) if power * step >= value))
 
 
 def _svg(height_px: float, what: str) -> str:

@@ -115,18 +115,12 @@ def evaluate_recording(
     moments: list[Moment] = []
     error: SvlmError | None = None
     stopped: str | None = None
-    with ExitStack() as files:
-        events_file = files.enter_context(JsonLines(out / EVENTS))
-        captions = files.enter_context(WebVtt(out / CAPTIONS, origin_ns=source.origin_ns))
-        video = files.enter_context(AnnotatedVideo(out / VIDEO, config.fps))
-        received = 0
+    received = 0
+    with _Files(out, source.origin_ns, config.fps) as files:
         try:
             for chunk, said in run:
                 events = [replace(event, latency_ms=0.0) for event in said]  # a clock's: it goes into TIMING
-                for event in events:
-                    events_file.write(event)
-                    captions.write(event)
-                video.chunk(chunk, events)
+                files.write(chunk, events)
                 heard = _heard(chunk, events, source.origin_ns, config.chunk_s)
                 assert run.last is not None
                 results.append(run.last)
@@ -161,7 +155,7 @@ def evaluate_recording(
         "capacity_tokens": session.capacity_tokens,
         "settings": asdict(config),
     }
-    timing = _timing(results)
+    timing = {"machine": _machine(model), **_timing(results)}
     write_file(out / METRICS, json.dumps(metrics, indent=2) + "\n")
     write_file(out / TIMING, json.dumps(timing) + "\n")
     return Evaluation(source.origin_ns, moments, verdicts, metrics, timing, error)
@@ -173,6 +167,25 @@ def write_file(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+class _Files(ExitStack):
+    """What is written as the stream goes on."""
+
+    def __init__(self, out: Path, origin_ns: int, fps: float) -> None:
+        super().__init__()
+        self._sinks = [
+            self.enter_context(JsonLines(out / EVENTS)),
+            self.enter_context(WebVtt(out / CAPTIONS, origin_ns=origin_ns)),
+        ]
+        self._video = self.enter_context(AnnotatedVideo(out / VIDEO, fps))
+
+    def write(self, chunk: Chunk, events: list[CommentaryEvent]) -> None:
+        """Take one chunk and what was said about it."""
+        for event in events:
+            for sink in self._sinks:
+                sink.write(event)
+        self._video.chunk(chunk, events)
 
 
 class _Sentences:
@@ -220,10 +233,14 @@ def _timing(results: Sequence[ChunkResult]) -> dict[str, Any]:
         "chunk_ms_p50": _percentile(chunk_ms, 50),
         "chunk_ms_p99": _percentile(chunk_ms, 99),
         "stage_ms_p50": {stage: _percentile(ms, 50) for stage, ms in stages.items()},
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, "
-        f"torch {torch.__version__}",
         "chunk_ms": [round(ms, 3) for ms in chunk_ms],
     }
+
+
+def _machine(model: StreamModel) -> str:
+    on_gpu = model.device.type == "cuda"
+    device = torch.cuda.get_device_name(model.device) if on_gpu else f"{os.cpu_count()} CPUs"
+    return f"{platform.machine()}, {device}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def _percentile(values: Sequence[float], share: float) -> float:

@@ -187,7 +187,7 @@ def _table(title: str, rows: Mapping[str, Any]) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "none" if share is None else f"{100 * share:.1f} %"
+    return "\N{EN DASH}" if share is None else f"{100 * share:.1f} %"
 
 
 def _footer() -> str:

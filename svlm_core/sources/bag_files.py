@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -88,31 +88,40 @@ class BagFiles:
         counts: Counter[tuple[str, str]] = Counter()
         length_ns = 0
         for file in self._files:
-            found, file_ns = _contents(file)
+            try:
+                found, file_ns, broken = _contents(file)
+            except OSError as error:
+                raise SourceError(f"{file}: cannot be read ({error.strerror})") from error
             counts.update(found)
             length_ns += file_ns
+            if broken and not counts:
+                raise SourceError(f"{file}: no bag, or nothing is left of it: {broken}")
         return [Topic(*topic, messages) for topic, messages in sorted(counts.items())], length_ns / NS_PER_S
 
 
-def _contents(file: Path) -> tuple[Counter[tuple[str, str]], int]:
-    """Messages by topic and type, and the nanoseconds they span; of a broken file, up to its break."""
+def _contents(file: Path) -> tuple[Counter[tuple[str, str]], int, str]:
+    """Messages by topic and type, the nanoseconds they span, and why they end early, "" if they do not."""
     counts: Counter[tuple[str, str]] = Counter()
-    with _unpacked(file) as (storage, _), _opened(storage) as reader:
+    with _unpacked(file) as (storage, broken), _opened(storage) as reader:
         if reader is not None:
             for connection in reader.connections:
                 counts[connection.topic, connection.msgtype] += connection.msgcount
-            return counts, reader.duration
+            return counts, reader.duration, broken
         first_ns = last_ns = 0
-        with suppress(BrokenDataError):
+        try:
             for message in rescue(storage):
                 first_ns = first_ns or message.recorded_ns
                 last_ns = message.recorded_ns
                 counts[message.topic, message.kind] += 1
-    return counts, last_ns - first_ns
+        except BrokenDataError as error:
+            broken = broken or str(error)
+    return counts, last_ns - first_ns, broken
 
 
 def _messages(file: Path, topic: str) -> Iterator[RawMessage]:
     """One file's messages of a topic; BrokenDataError where it breaks."""
+    if not file.exists():
+        raise BrokenDataError(f"missing, though {_METADATA} names it")
     with _unpacked(file) as (storage, broken), _opened(storage) as reader:
         if reader is None:
             yield from (message for message in rescue(storage) if message.topic == topic)
@@ -143,17 +152,18 @@ def _opened(storage: Path) -> Iterator[Reader | None]:
     from rosbags.rosbag2 import Reader
 
     ahead = storage.with_name(f"{storage.name}-wal")  # written by a recorder that was killed
-    if ahead.exists() and ahead.stat().st_size:
-        yield None
-        return
-    reader = Reader(storage)
+    reader: Reader | None = None
+    if not ahead.exists() or not ahead.stat().st_size:
+        try:
+            reader = Reader(storage)
+            reader.open()
+        except Exception:  # ReaderError, but also what struct, apsw and others say to damaged data
+            reader = None
     try:
-        reader.open()
-    except Exception:  # ReaderError, but also what struct, apsw and others say to damaged data
-        yield None
-        return
-    with closing(reader):
         yield reader
+    finally:
+        if reader is not None:
+            reader.close()
 
 
 @contextmanager

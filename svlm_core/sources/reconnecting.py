@@ -42,9 +42,6 @@ class Backoff:
         return min(doubled_s, self.longest_s) * (1.0 - self.jitter * chance)
 
 
-BACKOFF = Backoff()
-
-
 class Reconnecting(Source):
     """One live source over as many connections as it takes.
 
