@@ -29,7 +29,7 @@ LAST_WORDS_S = 3.0  # from the end of the recording to the end of the launch
 def generate_launch_description() -> LaunchDescription:
     """The arguments, the player, and the commentary."""
     share = FindPackageShare("svlm_ros")
-    passed_on = ("cameras", "image", "model", "params_file", "log_level")
+    passed_on = ("image", "model", "params_file", "log_level")
     return LaunchDescription(
         [
             DeclareLaunchArgument(
@@ -44,7 +44,7 @@ def generate_launch_description() -> LaunchDescription:
                 description="begin again at the end; time then jumps back",
             ),
             DeclareLaunchArgument(
-                "cameras", default_value="svlm", description="namespace of the camera and its stream node"
+                "camera", default_value="svlm", description="namespace of the camera and its stream node"
             ),
             DeclareLaunchArgument(
                 "image",
@@ -76,6 +76,7 @@ def generate_launch_description() -> LaunchDescription:
                         ),
                         launch_arguments=[
                             *((name, LaunchConfiguration(name)) for name in passed_on),
+                            ("cameras", LaunchConfiguration("camera")),
                             ("source", ""),  # is played below, with a clock
                             ("engine", "false"),
                             ("respawn", "false"),
@@ -87,7 +88,7 @@ def generate_launch_description() -> LaunchDescription:
                 package="svlm_ros",
                 executable="camera_node",
                 name="camera_node",
-                namespace=LaunchConfiguration("cameras"),
+                namespace=LaunchConfiguration("camera"),
                 parameters=[
                     {
                         "source": ParameterValue(LaunchConfiguration("source"), value_type=str),

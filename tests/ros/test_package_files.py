@@ -40,7 +40,7 @@ def declared_arguments(file: Path) -> dict[str, str]:
     ("file", "arguments"),
     [
         ("stream", "cameras image source engine model params_file respawn log_level"),
-        ("replay", "source rate loop cameras image model params_file log_level"),
+        ("replay", "source rate loop camera image model params_file log_level"),
     ],
 )
 def test_a_launch_file_compiles_and_describes_every_argument(file: str, arguments: str) -> None:
