@@ -66,7 +66,8 @@ def live_name(spec: str) -> str:
 
 
 def _is_device(spec: str) -> bool:
-    return spec.startswith("/dev/") or re.fullmatch(r"[0-9]{1,4}", spec) is not None
+    """An index, or anything in /dev, where udev rules name cameras as they like; /dev/shm holds files."""
+    return re.fullmatch(r"[0-9]{1,4}|/dev/(?!shm/).+", spec) is not None
 
 
 def _is_network(spec: str) -> bool:

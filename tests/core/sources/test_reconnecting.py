@@ -130,7 +130,9 @@ def test_a_recording_that_breaks_is_an_error(
         list(source)
 
 
-@pytest.mark.parametrize("spec", ["4321", "/dev/video4321", "/dev/v4l/by-id/usb-gone-video-index0"])
+@pytest.mark.parametrize(
+    "spec", ["4321", "/dev/video4321", "/dev/v4l/by-id/usb-gone-video-index0", "/dev/camera_front"]
+)
 def test_a_camera_that_is_unplugged_is_waited_for(spec: str) -> None:
     watch = Watch(lambda report: open_lasting(spec, report, patient=True))
     watch.until(lambda: len(watch.heard) >= 2)
