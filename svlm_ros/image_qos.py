@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.qos import (
     HistoryPolicy,
     QoSCompatibility,
+    QoSPolicyKind,
     QoSProfile,
     ReliabilityPolicy,
     qos_check_compatible,
@@ -71,8 +72,8 @@ class ImageLink:
 class ImageSubscription:
     """Subscribes as soon as publishers are seen, and again when what they offer changes.
 
-    The user's own wish comes first, as everywhere in ROS: parameters `qos_overrides.TOPIC.subscription.POLICY`
-    for the policies reliability, depth and history.
+    The user's own wish comes first, as everywhere in ROS: parameters
+    `qos_overrides.TOPIC.subscription.POLICY` for the policies reliability, depth and history.
 
     Attributes:
         topic: the resolved topic.
@@ -99,6 +100,11 @@ class ImageSubscription:
         self._node = node
         self._type = TRANSPORTS[transport]
         self.topic = node.resolve_topic_name(image if transport == "raw" else f"{image}/{transport}")
+        # A policy's parameter keeps the value it is declared with: declared for the first publisher's offer,
+        # it would win over the next one's. So the reliability is declared only where the user gave it.
+        self._policies = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH]
+        if node.has_parameter(f"qos_overrides.{self.topic}.subscription.reliability"):
+            self._policies.append(QoSPolicyKind.RELIABILITY)
         self.received = 0
         self._on_image = on_image
         self._subscription: Subscription[Any] | None = None
@@ -148,7 +154,7 @@ class ImageSubscription:
                 image_qos(reliability, SUBSCRIPTION_DEPTH),
                 # a mismatch is found by `check`, which also sees publishers that never match
                 event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                qos_overriding_options=QoSOverridingOptions(self._policies),
             )
         except (RuntimeError, ValueError) as error:  # what rclpy says to an override it cannot read
             raise ConfigError(f"qos_overrides of {self.topic}: {error}") from error

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from rclpy.node import Node
 from rclpy.task import Future
-from svlm_core.stream.query import Query
 
 from svlm_core.errors import QueryError
 from svlm_core.events import KIND_ANSWER, CommentaryEvent
+from svlm_core.stream.query import Query
 
 
 def read_query(line: str) -> Query:

@@ -10,9 +10,9 @@ from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
-from svlm_core.stream.query import Query
 
 from svlm_core.errors import SvlmError
+from svlm_core.stream.query import Query
 from svlm_ros.parameters import StreamNodeParameters
 from svlm_ros.questions import Answers
 

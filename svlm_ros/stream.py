@@ -12,12 +12,12 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
-from svlm_core.stream.query import Query
 
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError, QueryError, SvlmError
 from svlm_core.events import KIND_ANSWER, CommentaryEvent
 from svlm_core.frames import Chunk, FrameLedger
+from svlm_core.stream.query import Query
 from svlm_ros.conversions import ns_from_stamp
 from svlm_ros.diagnostics import Condition, DiagnosticsPublisher, findings
 from svlm_ros.health import Health

@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from svlm_core.stream.commentator import Stream
     from svlm_core.stream.engine import Engine
 
+Wanted = Callable[[], bool]
+
 _WHERE = "ROS parameters"
 
 
@@ -49,12 +51,16 @@ class Lease:
 class StreamSupply(Protocol):
     """Gives streams on loan."""
 
-    def open(self, model: ModelParameters, overrides: Mapping[str, Any]) -> Lease:
+    def open(self, model: ModelParameters, overrides: Mapping[str, Any], wanted: Wanted) -> Lease | None:
         """Load what is needed and begin a stream; blocks.
 
         Args:
             model: the checkpoint.
             overrides: StreamConfig fields that the user set; they win over the checkpoint's own.
+            wanted: asked after waiting for others and before loading.
+
+        Returns:
+            The stream; None if it was not wanted any more.
 
         Raises:
             SvlmError: the model cannot be loaded, or a setting is wrong.
@@ -71,19 +77,25 @@ class OwnModel:
         """Load nothing yet."""
         self._in_use = threading.Lock()
 
-    def open(self, model: ModelParameters, overrides: Mapping[str, Any]) -> Lease:
+    def open(self, model: ModelParameters, overrides: Mapping[str, Any], wanted: Wanted) -> Lease | None:
         """As StreamSupply.open."""
         self._in_use.acquire()
+        lease = None
         try:
-            from svlm_core.stream.defaults import stream_config
-            from svlm_core.stream.session import StreamSession
+            if wanted():
+                lease = self._load(model, overrides)
+        finally:
+            if lease is None:
+                self._in_use.release()
+        return lease
 
-            loaded = _load(model)
-            session = StreamSession(loaded, stream_config(loaded, (overrides, _WHERE)))
-            return Lease(session, lambda: None, self._return)
-        except BaseException:
-            self._in_use.release()
-            raise
+    def _load(self, model: ModelParameters, overrides: Mapping[str, Any]) -> Lease:
+        from svlm_core.stream.defaults import stream_config
+        from svlm_core.stream.session import StreamSession
+
+        loaded = _load(model)
+        session = StreamSession(loaded, stream_config(loaded, (overrides, _WHERE)))
+        return Lease(session, lambda: None, self._return)
 
     def _return(self) -> None:
         _free()
@@ -100,12 +112,14 @@ class SharedEngine:
         self._model: StreamModel | None = None
         self._streams = 0
 
-    def open(self, model: ModelParameters, overrides: Mapping[str, Any]) -> Lease:
+    def open(self, model: ModelParameters, overrides: Mapping[str, Any], wanted: Wanted) -> Lease | None:
         """As StreamSupply.open; all streams of the process name the same model."""
         from svlm_core.stream.defaults import stream_config
         from svlm_core.stream.engine import Engine
 
         with self._lock:
+            if not wanted():
+                return None
             if self._engine is None or self._model is None:
                 self._model = _load(model)
                 self._engine = Engine(self._model)

@@ -19,10 +19,9 @@ from svlm_ros.parameters import ModelParameters
 from svlm_ros.supply import StreamSupply
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from svlm_core.stream.query import Query
-
     from svlm_core.config import StreamConfig
     from svlm_core.stream.commentator import Commentator, Stream
+    from svlm_core.stream.query import Query
 
 _STOP_POLL_S = 0.05
 
@@ -152,7 +151,9 @@ class Worker:
     def _serve(self) -> None:
         """Load, comment until stopped, give the memory back."""
         self._logger.info(f"loading model {self._model.model}")
-        lease = self._supply.open(self._model, self._overrides)
+        lease = self._supply.open(self._model, self._overrides, lambda: not self._stopped.is_set())
+        if lease is None:
+            return
         try:
             if not self._stopped.is_set():
                 self._comment(lease.stream)

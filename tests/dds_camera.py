@@ -1,4 +1,4 @@
-"""A camera in a process of its own: `python dds_camera.py TOPIC raw|compressed RELIABILITY WIDTH HEIGHT HZ SECONDS`.
+"""A camera as a process: `python dds_camera.py TOPIC raw|compressed RELIABILITY WIDTH HEIGHT HZ SECONDS`.
 
 Sends one picture again and again, with the time it is sent as its stamp, once somebody subscribes. Prints how
 many it sent.
@@ -19,7 +19,9 @@ from svlm_ros.conversions import compressed_from_rgb, image_from_rgb, stamp_from
 _LAST_S = 1.0  # a reliable writer that leaves takes what was not acknowledged with it
 
 
-def main(topic: str, transport: str, reliability: str, width: str, height: str, hz: str, length_s: str) -> int:
+def main(
+    topic: str, transport: str, reliability: str, width: str, height: str, hz: str, length_s: str
+) -> int:
     rclpy.init()
     node = rclpy.create_node("dds_camera")
     qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[reliability.upper()])

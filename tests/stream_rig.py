@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from random_models import write_random_model
-from rcl_interfaces.srv import SetParameters
-from rclpy.parameter import Parameter
+from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
@@ -27,6 +27,7 @@ EPOCH_S = 1_700_000_000
 RELIABLE = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
 IMAGE = "/front/image"
+TOPICS = {"raw": IMAGE, "compressed": f"{IMAGE}/compressed"}
 
 
 def write_talkative_model(folder: Path, max_new_tokens: int = 4, **text: Any) -> Path:
@@ -56,22 +57,38 @@ class StreamRig:
         Its subscription is deep, so that frames may come in a burst, unless the parameters say otherwise.
         """
         self.ear = ear
-        self.kind = Image if transport == "raw" else CompressedImage
-        self.topic = IMAGE if transport == "raw" else f"{IMAGE}/{transport}"
-        self.qos = qos
-        self.publisher = ear.node.create_publisher(self.kind, self.topic, qos)
+        self._qos = qos
+        self._film_as(transport)
+        self._changed: dict[str, Any] = {}
         self.lines = ear.subscribe(String, "/svlm/commentary")
         self.words = ear.subscribe(String, "/svlm/commentary/text")
         self.diagnostics = ear.subscribe(DiagnosticArray, "/diagnostics")
-        depth = f"qos_overrides.{self.topic}.subscription.depth"
-        settings = {"image": IMAGE, "image_transport": transport, "camera": "front", depth: 2000}
+        depths = {f"qos_overrides.{topic}.subscription.depth": 2000 for topic in TOPICS.values()}
+        settings = {"image": IMAGE, "image_transport": transport, "camera": "front", **depths}
         self.process = start("svlm_ros.stream_node", *arguments, **{**settings, **parameters})
 
     def wait_until_ready(self) -> StreamRig:
         """Wait for the subscription, which follows the model."""
-        ready = self.ear.spin_until(self.publisher.get_subscription_count, START_LIMIT_S)
-        assert ready, self.end()
+
+        matched = self.publisher.get_subscription_count
+        self.ear.spin_until(lambda: matched() or self._ended(), START_LIMIT_S)
+        assert matched(), self.end()
         return self
+
+    def renew(self, **parameters: Any) -> StreamRig:
+        """Begin afresh, with other parameters than those it was started with; wait until it is ready."""
+        if self.state() == "active":
+            assert self.change_state("deactivate")
+        if self.state() == "inactive":
+            assert self.change_state("cleanup")
+        for name, value in {**self._changed, **parameters}.items():
+            assert self.set(name, value).successful, name
+        self.ear.node.destroy_publisher(self.publisher)
+        self._film_as(self.get("image_transport"))
+        for heard in (self.lines, self.words, self.diagnostics):
+            heard.clear()
+        assert self.change_state("configure") and self.change_state("activate")
+        return self.wait_until_ready()
 
     def publish(self, rgb: np.ndarray, stamp_ns: int) -> None:
         """Publish a picture."""
@@ -88,7 +105,8 @@ class StreamRig:
 
     def hear(self, number: int) -> list[CommentaryEvent]:
         """Wait for this many events."""
-        assert self.ear.spin_until(lambda: len(self.lines) >= number, ANSWER_LIMIT_S), self.end()
+        self.ear.spin_until(lambda: len(self.lines) >= number or self._ended(), ANSWER_LIMIT_S)
+        assert len(self.lines) >= number, self.end()
         return self.events()
 
     def events(self) -> list[CommentaryEvent]:
@@ -144,16 +162,33 @@ class StreamRig:
         return self.call(Trigger, service, Trigger.Request())
 
     def set(self, name: str, value: Any) -> Any:
-        """Set a parameter; the result says whether and why not."""
+        """Set a parameter, until `renew` sets it back; the result says whether and why not."""
+        self._changed.setdefault(name, self.get(name))
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         (result,) = self.call(SetParameters, "set_parameters", request).results
         return result
+
+    def get(self, name: str) -> Any:
+        """The value of a parameter."""
+        (value,) = self.call(GetParameters, "get_parameters", GetParameters.Request(names=[name])).values
+        return parameter_value_to_python(value)
+
+    def state(self) -> str:
+        """The lifecycle state."""
+        return str(self.call(GetState, "get_state", GetState.Request()).current_state.label)
 
     def change_state(self, label: str) -> bool:
         """Trigger a lifecycle transition; whether it succeeded."""
         request = ChangeState.Request()
         request.transition.label = label
         return bool(self.call(ChangeState, "change_state", request).success)
+
+    def _film_as(self, transport: str) -> None:
+        self.kind = Image if transport == "raw" else CompressedImage
+        self.publisher = self.ear.node.create_publisher(self.kind, TOPICS[transport], self._qos)
+
+    def _ended(self) -> bool:
+        return self.process.poll() is not None
 
     def end(self, number: signal.Signals = signal.SIGINT) -> str:
         """Stop the node; its whole output."""

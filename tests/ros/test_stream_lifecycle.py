@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from lifecycle_msgs.srv import GetState
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
@@ -27,54 +25,44 @@ def random_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_talkative_model(tmp_path_factory.mktemp("random") / "qwen")
 
 
-def state(rig: StreamRig) -> str:
-    return str(rig.call(GetState, "get_state", GetState.Request()).current_state.label)
-
-
 def test_every_transition_and_the_memory_of_the_model(start: Any, ear: Any, tmp_path: Path) -> None:
     model = write_talkative_model(
         tmp_path / "qwen",
         num_hidden_layers=8,
-        hidden_size=512,
-        num_attention_heads=8,
-        head_dim=64,
-        intermediate_size=2048,
+        intermediate_size=32768,
     )
     weights_bytes = (model / "model.safetensors").stat().st_size
     rig = StreamRig(ear, start, autostart=False, model=tmp_path / "missing")
     process = psutil.Process(rig.process.pid)
-    assert state(rig) == "unconfigured"
+    assert rig.state() == "unconfigured"
     assert rig.change_state("configure")
     assert rig.says("model", OK, "the node is inactive")
     assert rig.change_state("activate")
     assert rig.says("model", ERROR, "missing")  # loading failed, off the executor
-    assert state(rig) == "inactive"  # so that a lifecycle manager sees it
+    assert rig.state() == "inactive"  # so that a lifecycle manager sees it
     assert rig.change_state("cleanup")
     assert rig.set("model", str(model)).successful
     assert rig.change_state("configure") and rig.change_state("activate")
     rig.wait_until_ready()
     assert rig.says("model", OK, "ready")
-    resident_bytes = []
-    for second in (0, 1):
+    active_bytes, inactive_bytes = [], []
+    for second in range(3):
         rig.film(second)
-        assert ear.spin_until(lambda: rig.lines, 60.0)
-        assert rig.events()[-1].seq == 0  # each activation is a stream of its own
-        active_bytes = process.memory_info().rss
+        assert rig.hear(1)[0].seq == 0  # each activation is a stream of its own
+        active_bytes.append(process.memory_info().rss)
         assert rig.change_state("deactivate")
-        assert rig.publisher.get_subscription_count() == 0 or ear.spin_until(
-            lambda: not rig.publisher.get_subscription_count(), 10.0
-        )
-        resident_bytes.append((active_bytes, process.memory_info().rss))
+        assert ear.spin_until(lambda: not rig.publisher.get_subscription_count(), 10.0)
+        inactive_bytes.append(process.memory_info().rss)
         rig.lines.clear()
         assert rig.change_state("activate")
         rig.wait_until_ready()
-    assert all(active - inactive > 0.8 * weights_bytes for active, inactive in resident_bytes), (
-        resident_bytes,
-        weights_bytes,
-    )
+    # the first time, libraries are loaded in between
+    freed_bytes = [active - inactive for active, inactive in zip(active_bytes, inactive_bytes, strict=True)]
+    assert min(freed_bytes[1:]) > 0.8 * weights_bytes, (active_bytes, inactive_bytes)
+    assert inactive_bytes[2] - inactive_bytes[1] < 0.3 * weights_bytes, inactive_bytes
     assert not rig.change_state("configure")  # not from here
-    assert rig.change_state("active_shutdown")
-    assert state(rig) == "finalized"
+    assert rig.change_state("shutdown")
+    assert rig.state() == "finalized"
     output = rig.end()
     assert rig.process.returncode == 0 and "Traceback" not in output, output
 
@@ -90,16 +78,13 @@ def test_deactivated_and_activated_while_the_model_loads(start: Any, ear: Any, r
     assert rig.process.returncode == 0 and "Traceback" not in output, output
 
 
-def test_a_configuration_that_fails_can_be_mended(start: Any, ear: Any, random_folder: Path) -> None:
-    rig = StreamRig(ear, start, model=random_folder, autostart=False)
+def test_a_configuration_that_fails_can_be_mended(shared_rig: StreamRig) -> None:
+    rig = shared_rig
     assert rig.set("image", "no/such topic").successful
     assert not rig.change_state("configure")
-    assert state(rig) == "unconfigured"
+    assert rig.state() == "unconfigured"
     assert rig.set("image", IMAGE).successful
-    assert rig.change_state("configure") and rig.change_state("activate")
-    rig.wait_until_ready()
-    output = rig.end()
-    assert "no/such topic" in output and "Traceback" not in output, output
+    rig.renew()
 
 
 def test_a_mismatch_is_in_the_diagnostics_within_two_seconds(
@@ -111,7 +96,7 @@ def test_a_mismatch_is_in_the_diagnostics_within_two_seconds(
     assert rig.says("images", WARN, "no image yet", START_LIMIT_S)  # loaded, subscribed
     camera = ear.node.create_publisher(Image, IMAGE, BEST_EFFORT)
     began_s = time.monotonic()
-    assert rig.says("images", ERROR, "RELIABILITY") or rig.says("images", ERROR, "does not offer")
+    assert rig.says("images", ERROR, "does not offer the QoS asked for")
     assert time.monotonic() - began_s < 2.0
     status = rig.status("images")
     assert status is not None and "/ear" in status.message  # who it is
@@ -126,13 +111,14 @@ def test_a_mismatch_is_in_the_diagnostics_within_two_seconds(
     rig.end()
 
 
-def test_a_publisher_that_is_silent_is_said_so(start: Any, ear: Any, random_folder: Path) -> None:
-    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-    rig = StreamRig(ear, start, model=random_folder, qos=qos).wait_until_ready()
+def test_a_publisher_that_is_silent_is_said_so(shared_rig: StreamRig) -> None:
+    rig = shared_rig.renew()
     assert rig.says("images", WARN, "no image came for", 20.0)
     status = rig.status("images")
-    assert status is not None and "FASTDDS_DEFAULT_PROFILES_FILE" in status.message
-    rig.end()
+    assert status is not None and "is the camera running?" in status.message
+    raw = rig.ear.node.create_publisher(Image, IMAGE, BEST_EFFORT)  # loses large images, with some settings
+    assert rig.says("images", WARN, "FASTDDS_DEFAULT_PROFILES_FILE", 20.0)
+    rig.ear.node.destroy_publisher(raw)
 
 
 def test_a_bag_that_loops_on_simulated_time(start: Any, ear: Any, random_folder: Path) -> None:
@@ -168,8 +154,8 @@ def test_a_bag_that_loops_on_simulated_time(start: Any, ear: Any, random_folder:
     assert "time jumped back by 2.5 s" in output and "Traceback" not in output
 
 
-def test_stamps_that_do_not_fit_the_clock_are_said_so(start: Any, ear: Any, random_folder: Path) -> None:
-    rig = StreamRig(ear, start, model=random_folder).wait_until_ready()
+def test_stamps_that_do_not_fit_the_clock_are_said_so(shared_rig: StreamRig) -> None:
+    rig = shared_rig.renew()
     rig.film(0)  # in the year 2023
     rig.hear(1)
     assert rig.says("commentary", WARN, "use_sim_time")
@@ -178,4 +164,3 @@ def test_stamps_that_do_not_fit_the_clock_are_said_so(start: Any, ear: Any, rand
     rig.film(ahead_s + 1)
     assert rig.says("images", WARN, "ahead of this node's clock")
     assert float(rig.value("commentary", "age p50 [s]")) >= 0.0
-    rig.end()
