@@ -1,7 +1,7 @@
 """A camera's video server as a process of its own, which tests kill and start again.
 
-`python stream_server.py http|rtsp PORT CLIP` sends one MPEG-TS over and over until it is killed: over HTTP, or in
-RTP packets (RFC 2250) inside the TCP connection of an RTSP session.
+`python stream_server.py http|rtsp PORT CLIP` sends one MPEG-TS over and over until it is killed: over HTTP,
+or in RTP packets (RFC 2250) inside the TCP connection of an RTSP session.
 """
 
 from __future__ import annotations
