@@ -34,35 +34,16 @@ def clock(seconds: float) -> str:
 
 def timeline(shown: Sequence[Mark], heard: Sequence[Heard], origin_ns: int, with_truth: bool) -> str:
     """Rows of time; in each a lane of truth, if there is one, above a lane of what was said."""
-    length_s = (heard[-1].end_ns - origin_ns) / NS_PER_S
-    row_s = next((s for s in _ROW_S if length_s <= s * _MAX_ROWS), _ROW_S[-1])
-    rows = max(1, -int(-length_s // row_s))
-    lanes = 2 if with_truth else 1
-    row_px = lanes * _LANE_PX + _ROW_GAP_PX
-    px_per_s = (WIDTH_PX - _LEFT_PX - _RIGHT_PX) / row_s
-    parts = [_svg(rows * row_px, "what is true and what was said, over time")]
-    for row in range(rows):
-        width = min(length_s - row * row_s, row_s) * px_per_s
-        parts.append(_text(_LEFT_PX - 8, row * row_px + 13, clock(row * row_s), "axis end"))
-        for lane in range(lanes):
-            parts.append(_rect("lane", _LEFT_PX, row * row_px + lane * _LANE_PX, width))
-        for tick in range(_TICKS + 1):
-            x = _LEFT_PX + tick * row_s / _TICKS * px_per_s
-            parts.append(f'<path class="tick" d="M{x:.1f} {row * row_px}v{row_px - _ROW_GAP_PX + 3}"/>')
+    rows = _Rows((heard[-1].end_ns - origin_ns) / NS_PER_S, lanes=2 if with_truth else 1)
+    parts = [_svg(rows.count * rows.height_px, "what is true and what was said, over time"), *rows.draw()]
     for box in sorted(_boxes(shown, heard, with_truth), key=_mistake):  # mistakes last, so on top
-        start_s, end_s, room_s = (
-            (ns - origin_ns) / NS_PER_S for ns in (box.start_ns, box.end_ns, box.room_ns)
-        )
-        for row in range(max(0, int(start_s // row_s)), min(rows, -int(-end_s // row_s))):
-            begin_s, stop_s = (min(max(s - row * row_s, 0), row_s) for s in (start_s, end_s))
-            x, y = _LEFT_PX + begin_s * px_per_s, row * row_px + box.lane * _LANE_PX
-            box_px = max(2.0, (stop_s - begin_s) * px_per_s - 1)
-            room_px = (min(room_s - row * row_s, row_s) - begin_s) * px_per_s
-            letters = int((room_px - 2 * _EDGE_PX) / _LETTER_PX)
+        edges_s = [(ns - origin_ns) / NS_PER_S for ns in (box.start_ns, box.end_ns, box.room_ns)]
+        for x, y, box_px, room_px in rows.places(edges_s, box.lane):
             parts.append(f'<a href="#m{box.mark}"><title>{escape(box.tip)}</title>')
             parts.append(_rect(box.style, x, y, box_px))
             if box.label:
                 parts.append(_rect(f"edge {box.style}", x, y, _EDGE_PX))
+            letters = int((room_px - 2 * _EDGE_PX) / _LETTER_PX)
             if letters >= _SHORTEST_LABEL and box_px >= _LABELLED_PX:
                 label = box.label if len(box.label) <= letters else box.label[: letters - 1] + "…"
                 parts.append(_text(x + _EDGE_PX + 4, y + 13, label, "label"))
@@ -107,6 +88,51 @@ def latency(moments_s: Sequence[float], chunk_ms: Sequence[float], chunk_s: floa
             _text(_LEFT_PX + 6, 20, f"{above} above {top_ms:g} ms, up to {values.max():.0f} ms", "axis")
         )
     return "".join(parts) + "</svg>"
+
+
+class _Rows:
+    """Time, broken into rows like the lines of a text.
+
+    Attributes:
+        count: how many rows there are, at most _MAX_ROWS.
+        height_px: from the top of one row to that of the next.
+    """
+
+    def __init__(self, length_s: float, lanes: int) -> None:
+        longest_s = -(-length_s // _MAX_ROWS)
+        self._length_s, self._lanes = length_s, lanes
+        self._row_s = next((row_s for row_s in _ROW_S if row_s >= longest_s), longest_s)
+        self._px_per_s = (WIDTH_PX - _LEFT_PX - _RIGHT_PX) / self._row_s
+        self.count = max(1, -int(-length_s // self._row_s))
+        self.height_px = lanes * _LANE_PX + _ROW_GAP_PX
+
+    def draw(self) -> Iterator[str]:
+        """The empty rows."""
+        for row in range(self.count):
+            top, start_s = row * self.height_px, row * self._row_s
+            yield _text(_LEFT_PX - 8, top + 13, clock(start_s), "axis end")
+            for lane in range(self._lanes):
+                width = min(self._length_s - start_s, self._row_s) * self._px_per_s
+                yield _rect("lane", _LEFT_PX, top + lane * _LANE_PX, width)
+            for tick in range(_TICKS + 1):
+                x = _LEFT_PX + tick * self._row_s / _TICKS * self._px_per_s
+                yield f'<path class="tick" d="M{x:.1f} {top}v{self.height_px - _ROW_GAP_PX + 3}"/>'
+
+    def places(self, edges_s: Sequence[float], lane: int) -> Iterator[tuple[float, float, float, float]]:
+        """Where a box lies, row by row.
+
+        Args:
+            edges_s: where it begins, where it ends, and where the next one begins.
+            lane: number of its lane.
+
+        Yields:
+            Its left, its top, its width, and the width up to the next box, pixels.
+        """
+        row_s = self._row_s
+        for row in range(max(0, int(edges_s[0] // row_s)), min(self.count, -int(-edges_s[1] // row_s))):
+            begin, end, room = (min(max(edge_s - row * row_s, 0), row_s) for edge_s in edges_s)
+            x, y = _LEFT_PX + begin * self._px_per_s, row * self.height_px + lane * _LANE_PX
+            yield x, y, max(2.0, (end - begin) * self._px_per_s - 1), (room - begin) * self._px_per_s
 
 
 class _Box(NamedTuple):
@@ -169,7 +195,7 @@ def _svg(height_px: float, what: str) -> str:
 
 def _rect(style: str, x: float, y: float, width: float) -> str:
     height = _LANE_PX - 1
-    return f'<rect class="{style}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="{height}" rx="2"/>'
+    return f'<rect class="{style}" x="{x:.1f}" y="{y:g}" width="{width:.1f}" height="{height}" rx="2"/>'
 
 
 def _text(x: float, y: float, words: str, style: str) -> str:

@@ -52,7 +52,7 @@ class BagSource(Source):
         self.name = self._topic.name
         self.frames_total = self._topic.messages or None
         length_s = self._files.length_s
-        self.fps = self._topic.messages / length_s if length_s else 0.0
+        self.fps = self._topic.messages / length_s if length_s > 0 else 0.0
         with closing(self._pictures()) as pictures:
             first, self.frame_id = next(pictures, (None, ""))
         if first is None:
@@ -94,12 +94,13 @@ class BagSource(Source):
             if data.startswith(ZSTD_MAGIC):  # a CDR message begins with 0
                 data = inflate(data, "zstd")
             decoded: Any = self._types.deserialize_cdr(data, self._topic.kind)
+            stamp_ns = ns_from_stamp(decoded.header.stamp) or int(message.recorded_ns)
         except BrokenDataError as error:
             raise SourceError(str(error)) from error
         except Exception as error:  # rosbags promises no particular one for damaged bytes
-            raise SourceError(f"not a {self._topic.kind} ({type(error).__name__}: {error})") from error
+            reason = " ".join(str(error).split())
+            raise SourceError(f"not a {self._topic.kind} ({type(error).__name__}: {reason})") from error
         rgb = _DECODERS[self._topic.kind](decoded)
-        stamp_ns = ns_from_stamp(decoded.header.stamp) or message.recorded_ns
         return Frame(stamp_ns, rgb, self._topic.name), decoded.header.frame_id
 
     def _choose(self, topic: str) -> Topic:

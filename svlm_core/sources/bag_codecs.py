@@ -31,10 +31,10 @@ def inflate(data: bytes, compression: str, limit_bytes: int = MAX_MESSAGE_BYTES)
         return data[:limit_bytes]
     if compression not in ("zstd", "lz4"):
         raise BrokenDataError(f"unknown compression {compression[:40]!r}")
-    decompressor = zstd().ZstdDecompressor() if compression == "zstd" else _lz4().LZ4FrameDecompressor()
+    decompressor = _zstd().ZstdDecompressor() if compression == "zstd" else _lz4().LZ4FrameDecompressor()
     try:
         return bytes(decompressor.decompress(data, limit_bytes))
-    except (zstd().ZstdError, RuntimeError) as error:  # lz4 knows RuntimeError only
+    except (_zstd().ZstdError, RuntimeError) as error:  # lz4 knows RuntimeError only
         raise BrokenDataError(f"damaged {compression} data ({error})") from error
 
 
@@ -45,20 +45,20 @@ def inflate_file(path: Path, out: Path) -> str:
         Why it does not go to its end, "" when it does.
     """
     with path.open("rb") as packed, out.open("wb") as written:
-        decompressor = zstd().ZstdDecompressor()
+        decompressor = _zstd().ZstdDecompressor()
         try:
             while block := packed.read(_BLOCK_BYTES):
                 while block:
                     if decompressor.eof:  # a file may be several frames, one after another
-                        decompressor = zstd().ZstdDecompressor()
+                        decompressor = _zstd().ZstdDecompressor()
                     written.write(decompressor.decompress(block))
                     block = decompressor.unused_data
-        except zstd().ZstdError as error:
+        except _zstd().ZstdError as error:
             return f"damaged zstd data ({error})"
     return "" if decompressor.eof else "the compressed file is cut off"
 
 
-def zstd() -> Any:
+def _zstd() -> Any:
     """Python's zstd module, or its backport."""
     if sys.version_info >= (3, 14):
         from compression import zstd

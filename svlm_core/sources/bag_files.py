@@ -105,7 +105,7 @@ def _contents(file: Path) -> tuple[Counter[tuple[str, str]], int, str]:
     with _unpacked(file) as (storage, broken), _opened(storage) as reader:
         if reader is not None:
             for connection in reader.connections:
-                counts[connection.topic, connection.msgtype] += connection.msgcount
+                counts[str(connection.topic), str(connection.msgtype)] += connection.msgcount
             return counts, reader.duration, broken
         first_ns = last_ns = 0
         try:

@@ -49,7 +49,7 @@ def _rescue_sqlite(path: Path) -> Iterator[RawMessage]:
             # makes SQLite read a file that has fewer pages than its header says
             database.execute("PRAGMA writable_schema=ON")
             topics = {
-                number: (topic, kind)
+                number: (str(topic), str(kind))
                 for number, topic, kind, format in database.execute(
                     "SELECT id, name, type, serialization_format FROM topics"
                 )
@@ -58,8 +58,9 @@ def _rescue_sqlite(path: Path) -> Iterator[RawMessage]:
             # by row number, not by time: the index of times is often the part that is lost
             rows = database.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY id")
             for number, recorded_ns, data in rows:
-                if number in topics:
-                    yield RawMessage(*topics[number], recorded_ns, data)
+                if number in topics:  # in a damaged row anything may stand
+                    known_ns = recorded_ns if isinstance(recorded_ns, int) else 0
+                    yield RawMessage(*topics[number], known_ns, data if isinstance(data, bytes) else b"")
     except sqlite3.Error as error:
         raise BrokenDataError(f"damaged or cut off ({error})") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -110,6 +111,14 @@ def test_any_length_is_drawn(length: int) -> None:
     assert page.count["img"] == min(length, MAX_PICTURES)
     wrong = sum(k % 2 == 0 for k in range(length))
     assert f"wrong {wrong}" in page.words
+
+
+def test_a_clock_that_jumps_by_years_does_not_make_the_page_endless() -> None:
+    whole = evaluation(["cat", "dog", "eel"], [])
+    late = Moment(Heard(10**18, 10**18 + S, "eel"), 5.0, b"jpeg")
+    text = render_report(replace(whole, moments=[*whole.moments[:2], late]))
+    assert len(text) < 100_000
+    assert Page(text).count["img"] == 3
 
 
 def test_what_was_said_cannot_leave_its_place() -> None:

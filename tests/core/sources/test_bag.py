@@ -199,6 +199,23 @@ def test_what_a_killed_recorder_left_in_the_log_beside_a_sqlite_file_is_read(tmp
     assert_pictures(frames, range(COUNT + 1))
 
 
+def test_rows_of_a_damaged_database_may_hold_anything(tmp_path: Path) -> None:
+    file = storage_file(write_bag(tmp_path / "bag", images(range(3)), "sqlite3"))
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("UPDATE messages SET data = 'text' WHERE id = 1")
+        database.execute("UPDATE messages SET timestamp = 'noon' WHERE id = 2")
+        database.execute("INSERT INTO topics VALUES (9, x'00ff', 5, 'cdr', '', '')")
+        database.execute("INSERT INTO messages (topic_id, timestamp, data) VALUES (9, 2.5, 7)")
+        database.commit()
+    for log in (b"", b"no log"):  # read by rosbags, then from the beginning
+        file.with_name(f"{file.name}-wal").write_bytes(log)
+        source = BagSource(file)
+        frames, ended = taken(source)
+        assert ended == ""
+        assert source.broken == 1 and source.fps >= 0
+        assert {frame.stamp_ns for frame in frames} >= {START_NS + PERIOD_NS}
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 def test_a_cut_compressed_file_gives_what_can_be_unpacked(storage: str, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", images(range(80)), storage, CompressionMode.FILE)
