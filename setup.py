@@ -1,10 +1,17 @@
-"""Installs svlm: `pip install .[train,ros]`, or `colcon build` in a ROS 2 workspace."""
+"""Installs svlm: `pip install .[model]`, or `colcon build` in a ROS 2 workspace."""
 
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 NAME = "svlm_ros"  # ament_python needs the ROS package's name; svlm_core comes along
+MODEL = [
+    "torch>=2.6",
+    "transformers>=5.20,<6",
+    "tokenizers>=0.21",
+    "safetensors>=0.5",
+    "huggingface-hub>=1.0",
+]
 
 setup(
     name=NAME,
@@ -23,20 +30,20 @@ setup(
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
-        (f"share/{NAME}", ["package.xml"]),
-        (f"share/{NAME}/launch", ["launch/stream.launch.py"]),
+        (f"share/{NAME}", ["package.xml", "LICENSE"]),
+        (f"share/{NAME}/launch", ["launch/stream.launch.py", "launch/replay.launch.py"]),
         (
             f"share/{NAME}/config",
-            ["config/stream.yaml", "config/fastdds.xml", "config/commentary_event.schema.json"],
+            [
+                "config/stream.yaml",
+                "config/fastdds.xml",
+                "config/commentary_event.schema.json",
+                "config/foxglove.json",
+            ],
         ),
         (f"share/{NAME}/training", ["training/tiny_world.yaml"]),
     ],
-    install_requires=[
-        "torch>=2.6",
-        "transformers>=5.20,<6",
-        "tokenizers>=0.21",
-        "safetensors>=0.5",
-        "huggingface-hub>=1.0",
+    install_requires=[  # what a robot needs that films and listens while the model runs elsewhere
         "numpy>=1.26",
         "av>=14",
         "opencv-python-headless>=4.12",
@@ -45,6 +52,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "model": MODEL,
         "ros": [  # only where ROS 2 is not installed already: the same rclpy and DDS from PyPI, x86_64
             "ros-kilted-rclpy[fastrtps]>=9",
             "ros-kilted-sensor-msgs>=5",
@@ -57,7 +65,7 @@ setup(
             "lz4>=4",  # these two are in rosbags, and read what it refuses: recordings cut short
             "backports.zstd>=1; python_version < '3.14'",
         ],
-        "train": ["accelerate>=1.5"],
+        "train": [*MODEL, "accelerate>=1.5"],
         "cuda": ["flash-attn>=2.7"],
         "quantize": ["torchao>=0.16"],
         "plot": ["matplotlib>=3.8"],
@@ -79,6 +87,7 @@ setup(
             "svlm = svlm_core.cli:main",
             "stream_node = svlm_ros.stream_node:main",
             "camera_node = svlm_ros.camera_node:main",
+            "engine_node = svlm_ros.engine_node:main",
         ]
     },
 )

@@ -1,11 +1,13 @@
-"""Commentary on a camera topic, and a camera to try it on.
+"""Commentary on one camera or many, and something to look at where there is no camera yet.
 
-    ros2 launch svlm_ros stream.launch.py image:=/front/image_raw image_transport:=compressed
-    ros2 launch svlm_ros stream.launch.py source:=world://1000007
-    ros2 launch svlm_ros stream.launch.py source:=clip.mp4 namespace:=/arena
+    ros2 launch svlm_ros stream.launch.py image:=/front/image_raw
+    ros2 launch svlm_ros stream.launch.py cameras:=front,rear image:=image_raw/compressed engine:=true
+    ros2 launch svlm_ros stream.launch.py source:=0
+    ros2 launch svlm_ros stream.launch.py source:=front.mp4,rear.mp4 cameras:=front,rear
 
-`ros2 launch svlm_ros stream.launch.py --show-args` lists the arguments. One that stays empty leaves the
-matter to the parameter file.
+Every camera is a namespace: its stream node and its topics live there, and below the namespace that another
+launch file pushes. What is not an argument here is a parameter: `params_file` takes your own file.
+`ros2 launch svlm_ros stream.launch.py --show-args` lists the arguments.
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -16,40 +18,52 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
-# arguments that become parameters of the same name of the stream node
-STREAM_PARAMETERS = ("model", "device", "image", "image_transport", "camera")
+COMPRESSED = "/compressed"  # the topic that image_transport adds to a base topic
+RESPAWN_DELAY_S = 2.0
 
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments, then the nodes they ask for."""
-    params_file = PathJoinSubstitution([FindPackageShare("svlm_ros"), "config", "stream.yaml"])
     return LaunchDescription(
         [
             DeclareLaunchArgument(
-                "model", default_value="", description="tiny (built in), a local folder, or a hub id"
+                "cameras",
+                default_value="svlm",
+                description="namespaces, one for each camera, with commas between them",
             ),
             DeclareLaunchArgument(
-                "device", default_value="", description="where the model runs: cpu, cuda, cuda:1"
-            ),
-            DeclareLaunchArgument("image", default_value="", description="image topic (the base topic)"),
-            DeclareLaunchArgument(
-                "image_transport",
+                "image",
                 default_value="",
-                choices=["", "raw", "compressed"],
-                description="raw, or compressed to subscribe to <image>/compressed",
-            ),
-            DeclareLaunchArgument("camera", default_value="", description="name of the camera in the events"),
-            DeclareLaunchArgument(
-                "namespace", default_value="/svlm", description="of the stream node, one per camera"
-            ),
-            DeclareLaunchArgument(
-                "params_file", default_value=params_file, description="parameters of the stream node, YAML"
+                description="image topic; relative to each camera's namespace unless it begins with /; may "
+                "end in /compressed; empty: the params_file's for one camera, image_raw for several",
             ),
             DeclareLaunchArgument(
                 "source",
                 default_value="",
-                description="also start camera_node on this: video file, image folder, camera index, "
-                "rtsp://HOST/PATH or world://SEED",
+                description="also start a camera_node for each camera, on this: video file, image folder, "
+                "bag, camera (0 or /dev/video0), rtsp://HOST/PATH or world://SEED; with commas for several",
+            ),
+            DeclareLaunchArgument(
+                "engine",
+                default_value="false",
+                choices=["true", "false"],
+                description="one process with one model for all cameras, instead of one for each",
+            ),
+            DeclareLaunchArgument(
+                "model",
+                default_value="",
+                description="tiny (built in), a local folder, or a hub id; empty: the params_file's",
+            ),
+            DeclareLaunchArgument(
+                "params_file",
+                default_value=PathJoinSubstitution([FindPackageShare("svlm_ros"), "config", "stream.yaml"]),
+                description="parameters of the stream nodes, YAML; the arguments above win over it",
+            ),
+            DeclareLaunchArgument(
+                "respawn",
+                default_value="false",
+                choices=["true", "false"],
+                description="start a stream node that ended again",
             ),
             DeclareLaunchArgument(
                 "log_level",
@@ -63,34 +77,84 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    logging = ["--log-level", LaunchConfiguration("log_level")]
-    given = [name for name in STREAM_PARAMETERS if context.perform_substitution(LaunchConfiguration(name))]
-    nodes: list[LaunchDescriptionEntity] = [
-        Node(
-            package="svlm_ros",
-            executable="stream_node",
-            name="stream_node",
-            namespace=LaunchConfiguration("namespace"),
-            parameters=[LaunchConfiguration("params_file"), {name: _text(name) for name in given}],
-            ros_arguments=logging,
-            output="screen",
-        )
-    ]
-    if context.perform_substitution(LaunchConfiguration("source")):
-        nodes.append(
-            Node(
-                package="svlm_ros",
-                executable="camera_node",
-                name="camera_node",
-                namespace="/camera",
-                parameters=[{"source": _text("source"), "wait_for_subscribers": 1}],
-                ros_arguments=logging,
-                output="screen",
-            )
-        )
+    def argument(name: str) -> str:
+        return str(context.perform_substitution(LaunchConfiguration(name)))
+
+    cameras = _names(argument("cameras"), "cameras")
+    source, image = argument("source"), argument("image")
+    sources = [source] if len(cameras) == 1 else source.split(",")
+    if source and len(sources) != len(cameras):
+        raise RuntimeError(f"cameras names {len(cameras)}, but source names {len(sources)}: {source}")
+    if not image and (source or len(cameras) > 1):
+        image = "image_raw"
+    parameters = {}
+    if argument("model"):
+        parameters["model"] = _text(argument("model"))
+    if image:
+        parameters["image"] = _text(image.removesuffix(COMPRESSED))
+        parameters["image_transport"] = "compressed" if image.endswith(COMPRESSED) else "raw"
+    if argument("engine") == "true":
+        nodes = [_engine_node(cameras, parameters)]
+    else:
+        nodes = [_stream_node(camera, parameters) for camera in cameras]
+    if source:
+        nodes += [_camera_node(*pair, image) for pair in zip(cameras, sources, strict=True)]
     return nodes
 
 
-def _text(name: str) -> ParameterValue:
-    """The argument as a string even where it reads like a number, as a camera index does."""
-    return ParameterValue(LaunchConfiguration(name), value_type=str)
+def _stream_node(camera: str, parameters: dict) -> Node:
+    return Node(
+        package="svlm_ros",
+        executable="stream_node",
+        name="stream_node",
+        namespace=camera,
+        parameters=[LaunchConfiguration("params_file"), parameters],
+        **_common(),
+        respawn=LaunchConfiguration("respawn"),
+        respawn_delay=RESPAWN_DELAY_S,
+    )
+
+
+def _engine_node(cameras: list[str], parameters: dict) -> Node:
+    """Without a name of its own, so that the parameters are for all nodes of the process."""
+    return Node(
+        package="svlm_ros",
+        executable="engine_node",
+        parameters=[
+            LaunchConfiguration("params_file"),
+            {**parameters, "cameras": ParameterValue(cameras, value_type=list[str])},
+        ],
+        **_common(),
+        respawn=LaunchConfiguration("respawn"),
+        respawn_delay=RESPAWN_DELAY_S,
+    )
+
+
+def _camera_node(camera: str, source: str, image: str) -> Node:
+    """Publishes where the stream node listens. It is not respawned: it reconnects, and recordings end."""
+    base = image.removesuffix(COMPRESSED)
+    return Node(
+        package="svlm_ros",
+        executable="camera_node",
+        name="camera_node",
+        namespace=camera,
+        parameters=[{"source": _text(source), "frame_id": _text(camera), "wait_for_subscribers": 1}],
+        remappings=[("image_raw", base), (f"image_raw{COMPRESSED}", f"{base}{COMPRESSED}")],
+        **_common(),
+    )
+
+
+def _common() -> dict:
+    return {"ros_arguments": ["--log-level", LaunchConfiguration("log_level")], "output": "screen"}
+
+
+def _names(text: str, argument: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(set(names)) != len(names):
+        raise RuntimeError(f"{argument} must be different names with commas between them, got {text!r}")
+    return names
+
+
+def _text(value: str) -> ParameterValue:
+    """A string also where it reads like a number, as a camera index does."""
+    return ParameterValue(value, value_type=str)

@@ -23,9 +23,13 @@ def examine() -> list[Finding]:
     """Look at everything that svlm can use; imports torch, to ask it for CUDA, and changes nothing."""
     return [
         Finding("python", sys.version_info >= (3, 10), platform.python_version(), "3.10 or newer is needed"),
-        _package("torch", "runs the model", "nothing runs: pip install torch"),
+        _package("torch", "runs the model", "no model runs here: pip install 'svlm_ros[model]'"),
         _cuda(),
-        _package("transformers", "loads Qwen2-VL and Qwen2.5-VL", "nothing runs: pip install transformers"),
+        _package(
+            "transformers",
+            "loads Qwen2-VL and Qwen2.5-VL",
+            "no model runs here: pip install 'svlm_ros[model]'",
+        ),
         _package(
             "flash_attn",
             "faster attention on CUDA",

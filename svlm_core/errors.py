@@ -31,3 +31,7 @@ class QueryError(SvlmError):
 
 class EngineClosedError(SvlmError):
     """A chunk was handed to a stream that has been closed, or whose engine has."""
+
+
+class MissingPackageError(SvlmError, ImportError):
+    """A package of an optional part of svlm is not installed; the message says how to install it."""

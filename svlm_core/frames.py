@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -53,6 +54,12 @@ class Frame:
                 f"both sides must be at least {MIN_SIDE_PX} px"
             )
 
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.rgb.shape[:2]
+        return height, width
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -71,7 +78,32 @@ class Chunk:
         return np.stack([frame.rgb for frame in self.frames])
 
 
-AnyChunk = TypeVar("AnyChunk", bound=Chunk)
+class Stamped(Protocol):
+    """What sorting by time needs of a frame; its picture may not be decoded yet."""
+
+    @property
+    def stamp_ns(self) -> int:
+        """Acquisition time."""
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width."""
+
+    @property
+    def source(self) -> str:
+        """Where it came from, for messages."""
+
+
+class Framed(Protocol):
+    """A chunk, of frames or of what will become frames."""
+
+    @property
+    def frames(self) -> Sequence[object]:
+        """The frames, oldest first."""
+
+
+AnyFrame = TypeVar("AnyFrame", bound=Stamped)
+AnyChunk = TypeVar("AnyChunk", bound=Framed)
 
 
 class FrameLedger:
@@ -121,7 +153,7 @@ class FrameLedger:
             return self._received - self._used - self._dropped.total()
 
 
-class Chunker:
+class TimeSlots(Generic[AnyFrame]):
     """Sorts frames into chunks of time, keeping the first frame of every 1/fps slot.
 
     A slot opens a quarter of its length early, so a camera whose clock jitters by less than that loses
@@ -135,22 +167,22 @@ class Chunker:
         self._ledger = ledger
         self._origin_ns: int | None = None
         self._newest_ns = 0
-        self._size: tuple[int, ...] = ()
+        self._size_px = (0, 0)
         self._index = 0  # the chunk being filled
-        self._filled: dict[int, Frame] = {}  # slot -> frame
+        self._filled: dict[int, AnyFrame] = {}  # slot -> frame
 
-    def push(self, frame: Frame) -> list[Chunk]:
-        """Take one frame; return the chunks it completed, oldest first (none, one or two).
+    def push(self, frame: AnyFrame) -> list[tuple[int, tuple[AnyFrame, ...]]]:
+        """Take one frame; return the chunks it completed, oldest first: none, one or two (index, frames).
 
         Raises:
             SourceError: the frame is not of the size the stream began with.
         """
         self._ledger.receive()
         if self._origin_ns is None:
-            self._origin_ns, self._newest_ns, self._size = frame.stamp_ns, frame.stamp_ns, frame.rgb.shape
-        if frame.rgb.shape != self._size:
+            self._origin_ns, self._newest_ns, self._size_px = frame.stamp_ns, frame.stamp_ns, frame.size_px
+        if frame.size_px != self._size_px:
             self._ledger.drop(DROPPED_SIZE)
-            (was_h, was_w), (now_h, now_w) = self._size[:2], frame.rgb.shape[:2]
+            (was_h, was_w), (now_h, now_w) = self._size_px, frame.size_px
             raise SourceError(
                 f"{frame.source or 'frame'}: the size changed from {was_w}x{was_h} to {now_w}x{now_h} "
                 f"{(frame.stamp_ns - self._origin_ns) / NS_PER_S:.1f} s into the stream"
@@ -161,7 +193,7 @@ class Chunker:
         self._newest_ns = frame.stamp_ns
         slot_number = (4 * (frame.stamp_ns - self._origin_ns) + self._slot_ns) // (4 * self._slot_ns)
         index, slot = divmod(slot_number, self._slots)
-        done: list[Chunk] = []
+        done: list[tuple[int, tuple[AnyFrame, ...]]] = []
         if index > self._index:
             done += self.flush()
             self._index = index
@@ -173,14 +205,29 @@ class Chunker:
             done += self.flush()
         return done
 
-    def flush(self) -> list[Chunk]:
+    def flush(self) -> list[tuple[int, tuple[AnyFrame, ...]]]:
         """Complete the chunk being filled with what it has; none when it is empty."""
         if not self._filled:
             return []
-        chunk = Chunk(self._index, tuple(self._filled.values()))
+        done = (self._index, tuple(self._filled.values()))
         self._filled = {}
         self._index += 1
-        return [chunk]
+        return [done]
+
+
+class Chunker:
+    """TimeSlots of decoded frames: gives chunks that a model can see."""
+
+    def __init__(self, chunk_s: float, fps: float, ledger: FrameLedger) -> None:
+        self._slots: TimeSlots[Frame] = TimeSlots(chunk_s, fps, ledger)
+
+    def push(self, frame: Frame) -> list[Chunk]:
+        """As TimeSlots.push."""
+        return [Chunk(*done) for done in self._slots.push(frame)]
+
+    def flush(self) -> list[Chunk]:
+        """As TimeSlots.flush."""
+        return [Chunk(*done) for done in self._slots.flush()]
 
 
 class LatestMailbox(Generic[AnyChunk]):

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from itertools import takewhile
+from typing import TypeVar
 
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-from svlm_core.errors import SvlmError
-from svlm_core.frames import Frame
-from svlm_core.sources.open import open_source
+from svlm_core.errors import ConfigError, SvlmError
+from svlm_core.frames import NS_PER_S, Frame
 from svlm_core.sources.paced import Paced
+from svlm_core.sources.reconnecting import open_lasting
 from svlm_core.sources.source import Source
 from svlm_ros.conversions import compressed_from_rgb, image_from_rgb
 from svlm_ros.image_qos import image_qos
 from svlm_ros.lifetime import End
-from svlm_ros.parameters import declare_camera
+from svlm_ros.parameters import CameraNodeParameters, declare_camera
+from svlm_ros.playback_clock import PlaybackClock
 
+_Msg = TypeVar("_Msg", Image, CompressedImage)
+
+_FRAME_ID = "camera"  # where neither the user nor the source names one
 _MATCH_POLL_S = 0.05
 _LAST_IMAGE_S = 4.0  # for the last image to be acknowledged; Fast DDS asks for that every 3 s
 _JOIN_S = 3.0
@@ -28,6 +36,9 @@ _JOIN_S = 3.0
 
 class CameraNode(Node):
     """A source in, `image_raw` and `image_raw/compressed` out, at the source's own pace.
+
+    A live source keeps its own time and is opened again when it is lost. A recorded one is played at the
+    parameter `rate`, either as if it happened now, or, with `publish_clock`, at the time when it happened.
 
     Images are offered reliable: best-effort subscriptions match that as well, and raw images, which Fast DDS
     splits into fragments, do not arrive over best effort between processes with its default settings. With
@@ -49,13 +60,13 @@ class CameraNode(Node):
         )
         self._settings = declare_camera(self)
         self._end = end
-        qos = image_qos(ReliabilityPolicy.RELIABLE)
         self._raw: Publisher[Image] | None = None
         self._compressed: Publisher[CompressedImage] | None = None
         if self._settings.transport in ("both", "raw"):
-            self._raw = self.create_publisher(Image, "image_raw", qos)
+            self._raw = self._offer(Image, "image_raw")
         if self._settings.transport in ("both", "compressed"):
-            self._compressed = self.create_publisher(CompressedImage, "image_raw/compressed", qos)
+            self._compressed = self._offer(CompressedImage, "image_raw/compressed")
+        self._playback = PlaybackClock(self) if self._settings.publish_clock else None
         self._stopped = threading.Event()
         self._source: Source | None = None
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
@@ -69,6 +80,15 @@ class CameraNode(Node):
                 self._source.close()
             self._thread.join(_JOIN_S)
         super().destroy_node()
+
+    def _offer(self, kind: type[_Msg], topic: str) -> Publisher[_Msg]:
+        """A publisher whose quality of service parameters `qos_overrides.TOPIC.publisher.POLICY` change."""
+        return self.create_publisher(
+            kind,
+            topic,
+            image_qos(ReliabilityPolicy.RELIABLE),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
 
     def _run(self) -> None:
         try:
@@ -86,37 +106,71 @@ class CameraNode(Node):
     def _publish_source(self) -> None:
         published = 0
         while not self._stopped.is_set():
-            with _in_real_time(open_source(self._settings.source)) as source:
+            with self._open() as source:
                 self._source = source
                 self._wait_for_subscribers()
+                frame_id = self._settings.frame_id or source.frame_id or _FRAME_ID
                 for frame, stamp_ns in self._stamped(source):
-                    self._publish(frame, stamp_ns)
+                    self._publish(frame, stamp_ns, frame_id)
                     published += 1
-                period_s = 1.0 / source.fps if source.fps else 0.0
+                period_s = 1.0 / source.fps / self._settings.rate if source.fps else 0.0
             if not self._settings.loop or self._stopped.wait(period_s):
                 break
         for publisher in self._publishers_in_use():
             publisher.wait_for_all_acked(Duration(seconds=_LAST_IMAGE_S))
-        self.get_logger().info(f"{self._settings.source} ended after {published} images")
+        passed_over = f", {source.broken} messages were no pictures" if source.broken else ""
+        self.get_logger().info(f"{source.name} ended after {published} images{passed_over}")
+
+    def _open(self) -> Source:
+        """The source: a live one that is waited for and comes back, or a recorded one in real time."""
+        settings = self._settings
+        source = open_lasting(
+            settings.source, self.get_logger().warning, folder_fps=settings.folder_fps, patient=True
+        )
+        if not source.live:
+            return Paced(source, settings.rate)
+        for name in ("publish_clock", "rate", "loop"):
+            if getattr(settings, name) != getattr(CameraNodeParameters, name):
+                raise ConfigError(f"parameter {name} is for recorded sources; {source.name} is live")
+        return source
 
     def _stamped(self, source: Source) -> Iterator[tuple[Frame, int]]:
-        """Frames in real time, each with its moment on the node's clock: the first is now."""
-        offset_ns: int | None = None
-        for frame in source:
-            if self._stopped.is_set():
-                return
-            if offset_ns is None:
-                offset_ns = self.get_clock().now().nanoseconds - frame.stamp_ns
-            yield frame, offset_ns + frame.stamp_ns
+        """The frames, each with its image's stamp, until the source ends or the node does."""
+        stamped = self._played(source) if isinstance(source, Paced) else self._filmed(source)
+        return takewhile(lambda _: not self._stopped.is_set(), stamped)
 
-    def _publish(self, frame: Frame, stamp_ns: int) -> None:
-        settings = self._settings
+    def _filmed(self, source: Source) -> Iterator[tuple[Frame, int]]:
+        """A live source's frames: stamped with the moment on the node's clock at which they were taken."""
+        for frame in source:
+            age_ns = time.time_ns() - frame.stamp_ns
+            yield frame, self.get_clock().now().nanoseconds - age_ns
+
+    def _played(self, source: Paced) -> Iterator[tuple[Frame, int]]:
+        """A recording's frames: stamped as if a camera took them now, or with the time when it took them."""
+        pace = 1.0 if self._playback else self._settings.rate
+        first_ns, start_ns = None, 0
+        for frame in source:
+            if first_ns is None:
+                first_ns, start_ns = frame.stamp_ns, self._start_ns(frame.stamp_ns)
+                if self._playback:
+                    self._playback.follow(source, start_ns - first_ns)
+            stamp_ns = start_ns + round((frame.stamp_ns - first_ns) / pace)
+            if self._playback:
+                self._playback.reach(stamp_ns)
+            yield frame, stamp_ns
+        if self._playback:
+            self._playback.hold()
+
+    def _start_ns(self, first_ns: int) -> int:
+        """The stamp of a recording's first image. With /clock not 0, which ROS reads as "no time yet"."""
+        return max(first_ns, NS_PER_S) if self._playback else self.get_clock().now().nanoseconds
+
+    def _publish(self, frame: Frame, stamp_ns: int, frame_id: str) -> None:
         if self._raw is not None:
-            self._raw.publish(image_from_rgb(frame.rgb, stamp_ns, settings.frame_id))
+            self._raw.publish(image_from_rgb(frame.rgb, stamp_ns, frame_id))
         if self._compressed is not None and self._compressed.get_subscription_count():
-            self._compressed.publish(
-                compressed_from_rgb(frame.rgb, stamp_ns, settings.frame_id, settings.jpeg_quality)
-            )
+            quality = self._settings.jpeg_quality
+            self._compressed.publish(compressed_from_rgb(frame.rgb, stamp_ns, frame_id, quality))
 
     def _publishers_in_use(self) -> list[Publisher[Image] | Publisher[CompressedImage]]:
         return [publisher for publisher in (self._raw, self._compressed) if publisher is not None]
@@ -127,8 +181,3 @@ class CameraNode(Node):
             self.get_logger().info(f"waiting for {wanted} subscribers", throttle_duration_sec=10.0)
             if self._stopped.wait(_MATCH_POLL_S):
                 return
-
-
-def _in_real_time(source: Source) -> Source:
-    """A live source keeps its own time; pacing it by a second clock would only let it fall behind."""
-    return source if source.live else Paced(source)

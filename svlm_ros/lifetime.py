@@ -1,4 +1,4 @@
-"""From the first signal handler to the exit code: the life of a process that holds one ROS node.
+"""From the first signal handler to the exit code: the life of a process that holds ROS nodes.
 
 rclpy's own signal handlers shut the context down under the node's feet, which is why a Ctrl-C shows up as an
 ExternalShutdownException here and an RCLError there. They stay off. Signals and failures alike put an exit
@@ -24,16 +24,23 @@ End = Callable[[int], None]  # ends the process with this exit code; any thread 
 
 
 def run_node(make_node: Callable[[End], Node], name: str, args: Sequence[str] | None = None) -> int:
-    """Make a node, spin it until it ends itself or a signal comes, and take it down.
+    """As `run_nodes`, for one node."""
+    return run_nodes(lambda end: [make_node(end)], name, args)
+
+
+def run_nodes(
+    make_nodes: Callable[[End], Sequence[Node]], name: str, args: Sequence[str] | None = None
+) -> int:
+    """Make nodes, spin them until one ends the process or a signal comes, and take them down.
 
     Args:
-        make_node: builds the node; import what it needs inside, so that a signal finds its handler ready.
+        make_nodes: builds the nodes; import what they need inside, so that a signal finds its handler ready.
         name: logger name for what goes wrong before there is a node.
         args: ROS arguments; the process's own when None.
 
     Returns:
-        The exit code: 0 after SIGINT or SIGTERM, else what the node gave to its `End`. Does not return when
-        a thread of the node is busy for seconds (a model that loads cannot be interrupted): then the process
+        The exit code: 0 after SIGINT or SIGTERM, else what a node gave to its `End`. Does not return when
+        a thread of a node is busy for seconds (a model that loads cannot be interrupted): then the process
         ends here, with everything that others can see already taken down.
     """
     codes: SimpleQueue[int] = SimpleQueue()  # its put() is safe inside a signal handler, Event.set() is not
@@ -55,20 +62,22 @@ def run_node(make_node: Callable[[End], Node], name: str, args: Sequence[str] | 
         return 1
     try:
         try:
-            node = make_node(codes.put)
+            nodes = make_nodes(codes.put)
         except (SvlmError, ParameterException) as error:
             get_logger(name).fatal(" ".join(str(error).split()))
             return 1
         executor = SingleThreadedExecutor()
-        executor.add_node(node)
+        for node in nodes:
+            executor.add_node(node)
         spinner = threading.Thread(
-            target=_spin, args=(executor, node, codes.put), name="executor", daemon=True
+            target=_spin, args=(executor, name, codes.put), name="executor", daemon=True
         )
         spinner.start()
         code = codes.get()
         executor.shutdown()
         spinner.join()
-        node.destroy_node()
+        for node in nodes:
+            node.destroy_node()
     finally:
         rclpy.shutdown()
     if threading.active_count() > 1:
@@ -78,10 +87,12 @@ def run_node(make_node: Callable[[End], Node], name: str, args: Sequence[str] | 
     return code
 
 
-def _spin(executor: Executor, node: Node, end: End) -> None:
+def _spin(executor: Executor, name: str, end: End) -> None:
+    from rclpy.logging import get_logger
+
     try:
         executor.spin()
     except Exception as error:  # a bug in a callback: say so and end, rather than live on deaf
-        node.get_logger().fatal(f"{type(error).__name__} in a callback: {error}")
+        get_logger(name).fatal(f"{type(error).__name__} in a callback: {error}")
         end(1)
         raise

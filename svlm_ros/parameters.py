@@ -22,6 +22,7 @@ _TYPES = {
     bool: Parameter.Type.BOOL,
     int: Parameter.Type.INTEGER,
     float: Parameter.Type.DOUBLE,
+    tuple: Parameter.Type.STRING_ARRAY,
 }
 _OF_ROS = ("use_sim_time", "start_type_description_service")  # declared by rclpy itself
 _OF_ROS_PREFIX = "qos_overrides."
@@ -32,12 +33,24 @@ def _setting(default: Any, help: str, **rules: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class StreamNodeParameters:
-    """What the stream node takes besides the fields of StreamConfig."""
+class ModelParameters:
+    """Which model, and where it runs."""
 
     model: str = _setting("tiny", "the checkpoint: tiny (built in), a local folder, or a hub id")
     device: str = _setting("cpu", "where the model runs: cpu, cuda, cuda:1")
     dtype: str = _setting("float32", "number format of the model's weights", choices=DTYPES)
+
+
+@dataclass(frozen=True)
+class StreamNodeParameters:
+    """What a stream node takes besides its model and the fields of StreamConfig."""
+
+    autostart: bool = _setting(
+        True, "configure and activate by itself; false leaves that to a lifecycle manager"
+    )
+    enabled: bool = _setting(
+        True, "look and speak; false drops the images, the model stays loaded and remembers", live=True
+    )
     image: str = _setting("/camera/image_raw", "image topic, without the /compressed of its transport")
     image_transport: str = _setting(
         "raw",
@@ -45,6 +58,24 @@ class StreamNodeParameters:
         choices=("raw", "compressed"),
     )
     camera: str = _setting("", "name of the camera in the events; the image topic when empty")
+    annotate: bool = _setting(
+        False, "publish image_annotated: each chunk's newest picture with the words under it"
+    )
+    describe_prompt: str = _setting(
+        "Describe what you see.", "the question that the service ~/describe asks", live=True
+    )
+    describe_timeout_s: float = _setting(
+        10.0, "how long ~/describe waits for the answer, seconds", minimum=0.1, maximum=600.0, live=True
+    )
+
+
+@dataclass(frozen=True)
+class EngineNodeParameters:
+    """What the engine node takes besides the model."""
+
+    cameras: tuple[str, ...] = _setting(
+        (), "one stream node for each of these namespaces, for example [front, rear]"
+    )
 
 
 @dataclass(frozen=True)
@@ -53,9 +84,23 @@ class CameraNodeParameters:
 
     source: str = _setting(
         "world://1000007",
-        "video file, image folder, camera index, rtsp:// address, or world://SEED (?seconds=60 limits it)",
+        "video file, image folder, bag, camera (0 or /dev/video0), rtsp:// or http:// address, or "
+        "world://SEED (?seconds=60 limits it)",
     )
-    frame_id: str = _setting("camera", "coordinate frame written into every image header")
+    rate: float = _setting(
+        1.0, "speed of a recorded source: 2.0 plays it twice as fast", minimum=0.01, maximum=100.0
+    )
+    folder_fps: float = _setting(
+        2.0, "pictures per second of an image folder, at rate 1.0", minimum=0.01, maximum=1000.0
+    )
+    publish_clock: bool = _setting(
+        False,
+        "recorded sources: publish the recording's own time on /clock, for nodes with use_sim_time, and "
+        "stamp the images with it; it jumps back where a looped source begins again",
+    )
+    frame_id: str = _setting(
+        "", "coordinate frame written into every image header; empty: the recording's own, else camera"
+    )
     loop: bool = _setting(False, "begin again when the source ends")
     transport: str = _setting(
         "both",
@@ -85,13 +130,16 @@ class GivenParameters:
                 self._given[name] = parameter.value
                 node.undeclare_parameter(name)  # declared again below, with its type, range and help
 
-    def declare(self, settings: type, *, show_defaults: bool = True) -> dict[str, Any]:
-        """Declare one read-only parameter for every field of a dataclass.
+    def declare(
+        self, settings: type, *, show_defaults: bool = True, read_only: bool = True
+    ) -> dict[str, Any]:
+        """Declare one parameter for every field of a dataclass.
 
         Args:
             settings: the dataclass.
             show_defaults: False leaves parameters unset that the user did not set, because their default
                 is not known before the checkpoint is loaded.
+            read_only: whether the parameters never change.
 
         Returns:
             The values the user set, by field name.
@@ -102,29 +150,22 @@ class GivenParameters:
         chosen: dict[str, Any] = {}
         for setting in fields(settings):
             self._known.append(setting.name)
-            kind = type(setting.default)
             value = self._given.get(setting.name)
-            if kind is float and type(value) is int:
-                value = float(value)  # YAML reads `1` as an integer
-            elif kind is str and type(value) is int:
-                value = str(value)  # and a camera index too
             if value is not None:
-                chosen[setting.name] = value
+                chosen[setting.name] = value = parameter_value(setting, value)
             elif show_defaults:
                 value = setting.default
-            choices = setting.metadata.get("choices")
-            if choices and value is not None and value not in choices:
-                options = ", ".join(choices)
-                raise ConfigError(f"parameter {setting.name} must be one of {options}; got {value!r}")
-            if value is not None and type(value) is not kind:
-                raise ConfigError(f"parameter {setting.name} must be a {kind.__name__}, got {value!r}")
             self._node.declare_parameter(
                 setting.name,
-                _TYPES[kind] if value is None else value,
-                _descriptor(setting),
+                _TYPES[type(setting.default)] if value is None or value == () else value,
+                _descriptor(setting, read_only),
                 ignore_override=True,
             )
         return chosen
+
+    def leave(self, settings: type) -> None:
+        """Take no notice of the fields of a dataclass: another node of the process has these parameters."""
+        self._known += [setting.name for setting in fields(settings)]
 
     def refuse_misspelt(self) -> None:
         """Refuse a given parameter whose name nearly is a declared one; only warn about any other.
@@ -144,13 +185,36 @@ class GivenParameters:
         return (name for name in self._given if name not in self._known)
 
 
-def declare_stream(node: Node) -> tuple[StreamNodeParameters, dict[str, Any]]:
-    """Declare the stream node's parameters: its own, and every field of StreamConfig that the user set."""
+def parameter_value(setting: Field[Any], value: Any) -> Any:
+    """A parameter's value as its field of a dataclass takes it.
+
+    Raises:
+        ConfigError: it is of the wrong type, or not one of the choices. (rclpy itself checks ranges.)
+    """
+    kind = type(setting.default)
+    if kind is float and type(value) is int:
+        value = float(value)  # YAML reads `1` as an integer
+    elif kind is str and type(value) is int:
+        value = str(value)  # and a camera index too
+    elif kind is tuple and isinstance(value, list):
+        value = tuple(value)
+    choices = setting.metadata.get("choices")
+    if choices and value not in choices:
+        raise ConfigError(f"parameter {setting.name} must be one of {', '.join(choices)}; got {value!r}")
+    if type(value) is not kind:
+        raise ConfigError(f"parameter {setting.name} must be a {kind.__name__}, got {value!r}")
+    return value
+
+
+def declare_engine(node: Node) -> tuple[ModelParameters, EngineNodeParameters]:
+    """Declare the engine node's parameters; those of its stream nodes are theirs."""
     given = GivenParameters(node)
-    parameters = StreamNodeParameters(**given.declare(StreamNodeParameters))
-    overrides = given.declare(StreamConfig, show_defaults=False)
+    model = ModelParameters(**given.declare(ModelParameters))
+    settings = EngineNodeParameters(**given.declare(EngineNodeParameters))
+    given.leave(StreamNodeParameters)
+    given.leave(StreamConfig)
     given.refuse_misspelt()
-    return parameters, overrides
+    return model, settings
 
 
 def declare_camera(node: Node) -> CameraNodeParameters:
@@ -161,9 +225,9 @@ def declare_camera(node: Node) -> CameraNodeParameters:
     return parameters
 
 
-def _descriptor(setting: Field[Any]) -> ParameterDescriptor:
+def _descriptor(setting: Field[Any], read_only: bool) -> ParameterDescriptor:
     rules = setting.metadata
-    descriptor = ParameterDescriptor(description=rules["help"], read_only=True)
+    descriptor = ParameterDescriptor(description=rules["help"], read_only=read_only)
     if "choices" in rules:
         descriptor.additional_constraints = f"one of: {', '.join(rules['choices'])}"
     if isinstance(setting.default, float):

@@ -19,8 +19,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _make_node(end: End) -> Node:
     from svlm_ros.stream import StreamNode
+    from svlm_ros.supply import OwnModel
 
-    return StreamNode(end)
+    node = StreamNode(end, OwnModel())
+    node.start()
+    return node
 
 
 if __name__ == "__main__":

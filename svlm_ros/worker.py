@@ -1,116 +1,223 @@
-"""The one thread that runs the model: it loads the checkpoint, then turns chunks into events."""
+"""The one thread of a node that runs the model: it loads the checkpoint, then turns chunks into events."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from svlm_core.errors import NumericsError, SourceError, SvlmError
+from svlm_core.errors import EngineClosedError, NumericsError, QueryError, SourceError, SvlmError
 from svlm_core.events import CommentaryEvent
-from svlm_core.frames import FrameLedger
-from svlm_ros.intake import DROPPED_BROKEN, Intake
-from svlm_ros.lifetime import End
-from svlm_ros.parameters import StreamNodeParameters
+from svlm_core.frames import Chunk, FrameLedger
+from svlm_ros.health import Health
+from svlm_ros.intake import DROPPED_BROKEN, DROPPED_STOPPED, CameraChunk, Intake
+from svlm_ros.parameters import ModelParameters
+from svlm_ros.supply import StreamSupply
 
-if TYPE_CHECKING:
-    from svlm_core.stream.commentator import Commentator
+if TYPE_CHECKING:  # torch takes seconds to import
+    from svlm_core.config import StreamConfig
+    from svlm_core.stream.commentator import Commentator, Stream
+    from svlm_core.stream.query import Query
 
-_JOIN_S = 3.0  # a chunk takes far less
+_STOP_POLL_S = 0.05
+
+Publish = Callable[[Sequence[CommentaryEvent], Chunk | None, str], None]
 
 
 class Worker:
-    """Loads the model off the executor and feeds every chunk of an Intake to it."""
+    """Opens a stream off the executor and feeds every chunk of an Intake to it.
+
+    Attributes:
+        intake: takes the pictures; None until the model is ready.
+        config: the stream's settings; None until the model is ready.
+        failure: why the thread ended by itself; "" while all is well.
+    """
 
     def __init__(
         self,
-        parameters: StreamNodeParameters,
+        supply: StreamSupply,
+        model: ModelParameters,
         overrides: Mapping[str, Any],
         camera: str,
-        publish: Callable[[CommentaryEvent], None],
-        end: End,
+        ledger: FrameLedger,
+        health: Health,
+        publish: Publish,
+        now_ns: Callable[[], int],
         logger: RcutilsLogger,
     ) -> None:
         """Start the thread.
 
         Args:
-            parameters: which model, and where it runs.
+            supply: gives the stream.
+            model: the checkpoint.
             overrides: StreamConfig fields that the user set; they win over the checkpoint's own.
             camera: name of the camera in the events.
-            publish: takes each event, on this thread.
-            end: called with 1 when the model cannot be loaded or the thread fails.
+            ledger: counts the frames.
+            health: measures.
+            publish: takes events, the chunk they are about if there is one, and the camera's coordinate
+                frame; on this thread.
+            now_ns: the node's clock.
             logger: the node's.
         """
-        self._parameters = parameters
-        self._overrides = overrides
-        self._camera = camera
-        self._publish = publish
-        self._end = end
-        self._logger = logger
-        self._ledger = FrameLedger()
+        self._supply, self._model, self._overrides = supply, model, overrides
+        self._early: dict[str, Any] = {}  # settings changed while the model loads
+        self._camera, self._ledger, self._health = camera, ledger, health
+        self._publish, self._now_ns, self._logger = publish, now_ns, logger
         self._stopped = threading.Event()
-        self.intake: Intake | None = None  # None until the model is ready
+        self._abandoned = False  # the node did not wait for the end: its publishers may be gone
+        self._changing = threading.Lock()
+        self._stream: Stream | None = None
         self._commentator: Commentator | None = None
+        self.intake: Intake | None = None
+        self.failure = ""
+        self.began_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread after the step it is busy with; a model that still loads is not waited for."""
+    @property
+    def config(self) -> StreamConfig | None:
+        """The stream's settings."""
+        stream = self._stream
+        return stream.config if stream else None
+
+    @property
+    def cache_tokens(self) -> tuple[int, int]:
+        """Tokens in the KV cache, and its capacity; (0, 0) before the first chunk."""
+        stream = self._stream
+        return (stream.cache_tokens, stream.capacity_tokens) if stream else (0, 0)
+
+    def ask(self, query: Query) -> None:
+        """Put a question; its answer comes as an event.
+
+        Raises:
+            QueryError: it cannot be asked now.
+        """
+        commentator = self._commentator
+        if commentator is None:
+            raise QueryError("the model is still loading; ask again later")
+        commentator.ask(query)
+
+    def reconfigure(self, changes: Mapping[str, Any]) -> None:
+        """Change settings of the stream from the next chunk on.
+
+        Raises:
+            ConfigError: a value is wrong, or cannot change while a stream runs.
+        """
+        with self._changing:
+            if self._stream is None:
+                self._early |= changes
+            else:
+                self._stream.reconfigure(self._stream.config.replace(changes, "parameter"))
+
+    def stop(self, wait_s: float) -> bool:
+        """End the thread after the step it is busy with; a model that still loads is left to end by itself.
+
+        Args:
+            wait_s: how long to wait for a chunk in work.
+
+        Returns:
+            Whether the thread has ended, and so the memory is free.
+        """
         self._stopped.set()
-        if self.intake is not None:
-            self.intake.close()
-            if self._commentator is not None:
-                self._commentator.cancel()
-            self._thread.join(_JOIN_S)
+        if self.intake is None:
+            self._abandoned = True
+            return False
+        self.intake.close()
+        end_s = time.monotonic() + wait_s
+        while self._thread.is_alive() and time.monotonic() < end_s:
+            if commentator := self._commentator:
+                commentator.cancel()  # again and again: the chunk may have begun just now
+            self._thread.join(_STOP_POLL_S)
+        self._abandoned = self._thread.is_alive()
+        return not self._abandoned
 
     def _run(self) -> None:
         try:
-            self._comment()
+            self._serve()
         except SvlmError as error:
-            self._logger.fatal(str(error))
-            self._end(1)
+            self._fail(str(error))
         except Exception as error:
-            self._logger.fatal(f"{type(error).__name__} in the inference thread: {error}")
-            self._end(1)
+            self._fail(f"{type(error).__name__} in the inference thread: {error}")
             raise
 
-    def _comment(self) -> None:
-        began_s = time.monotonic()
-        name = self._parameters.model
-        self._logger.info(f"loading model {name}")
-        # torch takes seconds to import: doing it here leaves the node answering meanwhile
-        from svlm_core.model.load import load_model
-        from svlm_core.model.precision import affordable_dtype
+    def _fail(self, reason: str) -> None:
+        self._health.failed(reason)
+        self.failure = reason
+
+    def _serve(self) -> None:
+        """Load, comment until stopped, give the memory back."""
+        self._logger.info(f"loading model {self._model.model}")
+        lease = self._supply.open(self._model, self._overrides, lambda: not self._stopped.is_set())
+        if lease is None:
+            return
+        try:
+            if not self._stopped.is_set():
+                self._comment(lease.stream)
+        finally:
+            self._stream = self._commentator = None
+            lease.close()
+
+    def _comment(self, stream: Stream) -> None:
         from svlm_core.stream.commentator import Commentator
-        from svlm_core.stream.defaults import stream_config
-        from svlm_core.stream.session import StreamSession
 
-        device = self._parameters.device
-        dtype = affordable_dtype(name, self._parameters.dtype, device)
-        model = load_model(name, dtype=dtype, device=device)
-        config = stream_config(model, (self._overrides, "ROS parameters"))
-        session = StreamSession(model, config)
-        intake = Intake(config, self._ledger, self._camera)
-        self._logger.info(f"model {name} ready after {time.monotonic() - began_s:.1f} s")
-        self._commentator = commentator = Commentator(session, self._ledger, self._camera)
+        commentator = Commentator(stream, self._ledger, self._camera)
+        intake = Intake(stream.config, self._ledger, self._camera)
+        with self._changing:
+            stream.reconfigure(stream.config.replace(self._early, "parameter"))
+            self._stream = stream
+        self._commentator = commentator
+        self._health.ready()
+        self._logger.info(f"model {self._model.model} ready after {time.monotonic() - self.began_s:.1f} s")
         self.intake = intake
-
-        stream = 0
+        current = 0
         while not self._stopped.is_set() and (chunk := intake.take()) is not None:
-            commentator.frame_id = chunk.frame_id
-            if chunk.stream != stream:
-                stream = chunk.stream
-                for event in commentator.restart(chunk.frame_id, chunk.reason):
-                    self._publish(event)
-            try:
-                events = commentator.take(chunk, chunk.arrived_s)
-            except (SourceError, NumericsError) as error:  # the next ones may be better
-                self._ledger.drop(DROPPED_BROKEN, len(chunk.frames))
-                self._logger.warning(str(error), throttle_duration_sec=5.0)
-                continue
-            for event in events:
-                self._publish(event)
+            if self._stopped.is_set():
+                self._ledger.drop(DROPPED_STOPPED, len(chunk.frames))
+                break
+            if chunk.stream != current:
+                current = chunk.stream
+                self._tell(commentator.restart(chunk.frame_id, chunk.restarted))
+            if chunk.frames:
+                self._understand(commentator, chunk)
+        self._tell(commentator.dismiss())
         self._logger.info(f"ended: {commentator.summary()}")
+
+    def _understand(self, commentator: Commentator, sealed: CameraChunk) -> None:
+        commentator.frame_id = sealed.frame_id
+        chunk, broken = sealed.open(self._ledger)
+        if broken:
+            self._warn(f"dropped an image: {broken}")
+        if chunk is None:
+            return
+        arrived_s = sealed.frames[-1].arrived_s
+        self._health.chunk_begins()
+        try:
+            events = commentator.take(chunk, arrived_s)
+        except (CancelledError, EngineClosedError):
+            self._ledger.drop(DROPPED_STOPPED, len(chunk.frames))
+            if not self._stopped.is_set():
+                raise
+            return
+        except (SourceError, NumericsError) as error:  # the next ones may be better
+            self._ledger.drop(DROPPED_BROKEN, len(chunk.frames))
+            self._warn(str(error))
+            return
+        finally:
+            self._health.chunk_ends()
+        age_s = (self._now_ns() - chunk.frames[-1].stamp_ns) / 1e9
+        self._health.chunk_understood(time.monotonic() - arrived_s, age_s)
+        self._tell(events, chunk, sealed.frame_id)
+
+    def _tell(
+        self, events: Sequence[CommentaryEvent], chunk: Chunk | None = None, frame_id: str = ""
+    ) -> None:
+        if not self._abandoned:
+            self._publish(events, chunk, frame_id)
+
+    def _warn(self, text: str) -> None:
+        self._health.failed(text)
+        self._logger.warning(text, throttle_duration_sec=5.0)

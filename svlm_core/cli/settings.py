@@ -70,15 +70,18 @@ def load(options: argparse.Namespace) -> tuple[StreamModel, StreamConfig]:
         f.name: getattr(options, f.name) for f in fields(StreamConfig) if getattr(options, f.name) is not None
     }
     file = read_yaml(options.config) if options.config else {}
-    import torch
-
-    from svlm_core.model.load import EMBEDDED, load_model
+    from svlm_core.model.load import (
+        EMBEDDED,
+        load_model,
+    )  # first: says what to install where torch is missing
     from svlm_core.model.precision import affordable_dtype, quantize
     from svlm_core.stream.defaults import stream_config
 
     name = options.model or EMBEDDED
     threads = options.threads or (1 if name == EMBEDDED else 0)
     if threads:
+        import torch
+
         torch.set_num_threads(threads)
     dtype = affordable_dtype(name, options.dtype, options.device)
     model = load_model(name, dtype=dtype, device=options.device)

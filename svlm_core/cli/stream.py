@@ -15,8 +15,9 @@ from svlm_core.sinks.sink import Sink
 from svlm_core.sinks.terminal import Terminal
 from svlm_core.sinks.video import AnnotatedVideo
 from svlm_core.sinks.webvtt import WebVtt
-from svlm_core.sources.open import ACCEPTED, open_source
+from svlm_core.sources.open import ACCEPTED
 from svlm_core.sources.paced import Paced
+from svlm_core.sources.reconnecting import open_lasting
 from svlm_core.stream.query import TimedQuery
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ def add_parser(verbs: Any) -> None:
         "stream",
         help="comment on videos, folders of pictures, cameras or the synthetic world",
         description="Comment on sources of frames. A recorded source is understood frame by frame, as "
-        "fast as the model goes; a live one in real time, newest chunk first. Several sources share one "
-        "model, which runs them as one batch. Ctrl-C ends with a summary.",
+        "fast as the model goes; a live one in real time, newest chunk first; a camera or stream "
+        "that is lost is opened again. Several sources share one model, which runs them as one batch. Ctrl-C "
+        "ends with a summary.",
     )
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help=ACCEPTED)
     parser.add_argument("--realtime", action="store_true", help="play recorded sources like live cameras")
@@ -59,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--mp4 and --vtt are of one source; --jsonl takes the events of all")
     queries = [_timed_query(text, str(number)) for number, text in enumerate(options.ask, 1)]
     with ExitStack() as open_things:
-        sources = [open_things.enter_context(open_source(spec)) for spec in options.sources]
+        sources = [open_things.enter_context(open_lasting(spec, _say)) for spec in options.sources]
         if options.realtime:
             sources = [source if source.live else Paced(source) for source in sources]
         model, config = load(options)
@@ -102,6 +104,10 @@ def run(options: argparse.Namespace) -> int:
             for number, error in parallel.errors.items():
                 print(f"svlm: {sources[number].name}: {error}", file=sys.stderr)
     return 1 if parallel.errors else 0
+
+
+def _say(line: str) -> None:
+    print(f"svlm: {line}", file=sys.stderr)
 
 
 def _timed_query(option: str, query_id: str) -> TimedQuery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -17,22 +18,30 @@ from svlm_core.sources.source import Source
 
 
 class Camera(Source):
-    """A camera by its index; frames are stamped with the system clock when they are grabbed."""
+    """A camera by its index or device; frames are stamped with the system clock when they are grabbed."""
 
     live = True
     frames_total = None
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, device: str) -> None:
         """Open the camera.
+
+        Args:
+            device: "0", "/dev/video0", or a link to such a device, as /dev/v4l/by-id has them: its name stays
+                when the camera comes back under another number.
 
         Raises:
             SourceError: there is no such camera, it is in use, or this user may not open it.
         """
-        self.name = f"camera {index}"
+        self.name = device_name(device)
         self._closed = threading.Event()
+        path = Path(f"/dev/video{device}" if device.isdigit() else device)
         if sys.platform == "linux":  # says more than OpenCV does
-            _check_device(Path(f"/dev/video{index}"), self.name)
-        self._device = cv2.VideoCapture(index)
+            _check_device(path, self.name)
+        number = re.fullmatch(r"/dev/video([0-9]+)", os.path.realpath(path))
+        if number is None:
+            raise SourceError(f"{self.name} cannot be opened: {path} is not a video device (/dev/videoN)")
+        self._device = cv2.VideoCapture(int(number[1]))
         if not self._device.isOpened():
             raise SourceError(f"{self.name} cannot be opened: it is missing, or another program uses it")
         self._device.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not the oldest one waiting
@@ -60,10 +69,15 @@ class Camera(Source):
         self._closed.set()
 
 
+def device_name(device: str) -> str:
+    """Name of a camera, for events and messages."""
+    return f"camera {device}"
+
+
 def _check_device(device: Path, name: str) -> None:
     """Raise SourceError when a Linux video device is missing or may not be opened."""
     if not device.exists():
-        others = sorted(str(other) for other in device.parent.glob("video[0-9]*"))
+        others = sorted(str(other) for other in Path("/dev").glob("video[0-9]*"))
         raise SourceError(
             f"{name} cannot be opened: there is no {device} (found: {', '.join(others) or 'none'})"
         )

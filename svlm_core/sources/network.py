@@ -23,11 +23,11 @@ class NetworkStream(Source):
     """A camera or server by its URL; frames are stamped with the system clock when they have been decoded.
 
     Damaged pictures are passed over, as networks lose packets; silence longer than TIMEOUT_S is an error.
-    Names and messages leave out user, password and query of the URL.
+    Names and messages leave out user, password and query of the URL. `frames_total` is known where the server
+    sends a recording whose header says how long it is.
     """
 
     live = True
-    frames_total = None
 
     def __init__(self, url: str) -> None:
         """Connect.
@@ -36,24 +36,22 @@ class NetworkStream(Source):
             SourceError: the server does not answer, refuses, or sends no video.
         """
         self._closed = threading.Event()
-        try:
-            parts = urlsplit(url)
-            self.name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        except ValueError as error:
-            raise SourceError(f"the address cannot be understood: {error}") from None
+        self.name = public_name(url)
         try:
             # over TCP: RTSP over UDP loses packets, and with them pictures, on ordinary wireless networks
             self._container: InputContainer = av.open(
                 url, options={"rtsp_transport": "tcp"}, timeout=TIMEOUT_S
             )
         except (av.FFmpegError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, av.FFmpegError) else "not a valid address"
+            reason = _reason(error) if isinstance(error, av.FFmpegError) else "not a valid address"
             raise SourceError(f"{self.name} cannot be opened: {reason}") from None
         if not self._container.streams.video:
             self._container.close()
             raise SourceError(f"{self.name} cannot be used: there is no video in this stream")
         self._stream = self._container.streams.video[0]
         self.fps = float(self._stream.average_rate or self._stream.guessed_rate or 0)
+        length_s = (self._container.duration or 0) / av.time_base
+        self.frames_total: int | None = max(1, round(length_s * self.fps)) if length_s > 0 else None
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames until close() or until the server ends the stream; SourceError when it falls silent."""
@@ -78,7 +76,7 @@ class NetworkStream(Source):
                     )
         except av.FFmpegError as error:
             raise SourceError(
-                f"{self.name}: the stream broke after {frames} frames: {error.strerror}"
+                f"{self.name}: the stream broke after {frames} frames: {_reason(error)}"
             ) from None
         finally:
             self._container.close()
@@ -86,3 +84,23 @@ class NetworkStream(Source):
     def close(self) -> None:
         """End the iteration at its next frame; the iteration then hangs up."""
         self._closed.set()
+
+
+def public_name(url: str) -> str:
+    """The URL without user, password and query.
+
+    Raises:
+        SourceError: it is no URL.
+    """
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    except ValueError as error:
+        raise SourceError(f"the address cannot be understood: {error}") from None
+
+
+def _reason(error: av.FFmpegError) -> str:
+    """What went wrong, in words; FFmpeg calls its time limit an exit that was asked for."""
+    return (
+        f"silence for {TIMEOUT_S:.0f} s" if isinstance(error, av.ExitError) else error.strerror or str(error)
+    )

@@ -9,16 +9,17 @@ from urllib.parse import parse_qsl, urlsplit
 from svlm_core.errors import SourceError
 from svlm_core.sources.bag import BagSource
 from svlm_core.sources.bag_files import is_bag
-from svlm_core.sources.camera import Camera
+from svlm_core.sources.camera import Camera, device_name
 from svlm_core.sources.folder import ImageFolder
-from svlm_core.sources.network import SCHEMES, NetworkStream
+from svlm_core.sources.network import SCHEMES, NetworkStream, public_name
 from svlm_core.sources.source import Source
 from svlm_core.sources.video import VideoFile
 from svlm_core.sources.world import WorldSource
 
 ACCEPTED = (
     "a video file, a folder of pictures, a bag (FOLDER, FILE.mcap or FILE.db3, with ?topic=/NAME if it has "
-    "several image topics), a camera index (0), rtsp://HOST/PATH, http://HOST/PATH, or world://SEED?seconds=N"
+    "several image topics), a camera (0 or /dev/video0), rtsp://HOST/PATH, http://HOST/PATH, or "
+    "world://SEED?seconds=N"
 )
 
 
@@ -27,20 +28,20 @@ def open_source(spec: str, folder_fps: float = 2.0) -> Source:
 
     Args:
         spec: the path of a video or of a folder of pictures, the path of a bag, with "?topic=/NAME" to choose
-            an image topic, a camera index ("0"; a file of that name is "./0"), an RTSP or HTTP URL, or
-            "world://SEED", with "?seconds=N" to end it.
+            an image topic, a camera's index or device ("0"; a file of that name is "./0"), an RTSP or HTTP
+            URL, or "world://SEED", with "?seconds=N" to end it.
         folder_fps: frame rate of a folder of pictures, which has none of its own.
 
     Raises:
         SourceError: the spec is none of these, or what it names cannot be opened.
     """
-    if re.fullmatch(r"[0-9]{1,4}", spec):
-        return Camera(int(spec))
+    if _is_device(spec):
+        return Camera(spec)
+    if _is_network(spec):
+        return NetworkStream(spec)
     scheme, separator, _ = spec.partition("://")
     if separator and scheme.lower() == "world":
         return _world(spec)
-    if separator and scheme.lower() in SCHEMES:
-        return NetworkStream(spec)
     if not spec or (separator and not Path(spec).exists()):
         raise SourceError(f"unknown source {spec!r}; accepted are {ACCEPTED}")
     path = Path(spec)
@@ -52,6 +53,26 @@ def open_source(spec: str, folder_fps: float = 2.0) -> Source:
     if is_bag(path):
         return BagSource(path)
     return ImageFolder(path, folder_fps) if path.is_dir() else VideoFile(path)
+
+
+def is_live(spec: str) -> bool:
+    """Whether the spec names a camera or a network stream, which can be lost and come back."""
+    return _is_device(spec) or _is_network(spec)
+
+
+def live_name(spec: str) -> str:
+    """The name that the source of a live spec has, opened or not; free of passwords."""
+    return device_name(spec) if _is_device(spec) else public_name(spec)
+
+
+def _is_device(spec: str) -> bool:
+    """An index, or anything in /dev, where udev rules name cameras as they like; /dev/shm holds files."""
+    return re.fullmatch(r"[0-9]{1,4}|/dev/(?!shm/).+", spec) is not None
+
+
+def _is_network(spec: str) -> bool:
+    scheme, separator, _ = spec.partition("://")
+    return bool(separator) and scheme.lower() in SCHEMES
 
 
 def _bag(spec: str, path: Path, query: str) -> BagSource:

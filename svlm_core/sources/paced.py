@@ -13,31 +13,46 @@ from svlm_core.sources.source import Source
 class Paced(Source):
     """A recorded source that behaves like a camera: each frame comes when its stamp is due.
 
-    The first comes at once, and frames keep their own stamps. Whoever is late with asking gets the overdue
-    frames without waiting; none is skipped here.
+    The first comes at once, and frames keep their own stamps, at any speed. Whoever is late with asking gets
+    the overdue frames without waiting; none is skipped here.
     """
 
     live = True
 
-    def __init__(self, source: Source) -> None:
-        """Wrap a source; it is closed with this one."""
+    def __init__(self, source: Source, rate: float = 1.0) -> None:
+        """Wrap a source; it is closed with this one.
+
+        Args:
+            source: a recorded one.
+            rate: its speed; 2.0 plays it in half the time.
+        """
         self.name, self.fps, self.frames_total = source.name, source.fps, source.frames_total
         self.frame_id, self.origin_ns = source.frame_id, source.origin_ns
         self._source = source
+        self._rate = rate
+        self._began: tuple[float, int] | None = None  # time.monotonic() and stamp of the first frame
         self._closed = threading.Event()
 
     def __iter__(self) -> Iterator[Frame]:
         """The source's frames, each at its time."""
-        start_s, first_ns = 0.0, None
+        self._began = None
         for frame in self._source:
             self.broken = self._source.broken
-            if first_ns is None:
-                start_s, first_ns = time.monotonic(), frame.stamp_ns
-            due_s = start_s + (frame.stamp_ns - first_ns) / NS_PER_S
+            if self._began is None:
+                self._began = (time.monotonic(), frame.stamp_ns)
+            start_s, first_ns = self._began
+            due_s = start_s + (frame.stamp_ns - first_ns) / NS_PER_S / self._rate
             if self._closed.wait(max(0.0, due_s - time.monotonic())):
                 return
             yield frame
         self.broken = self._source.broken
+
+    def position_ns(self) -> int | None:
+        """The moment that is being played, on the clock of the frames' stamps; None before the first."""
+        if self._began is None:
+            return None
+        start_s, first_ns = self._began
+        return first_ns + round((time.monotonic() - start_s) * self._rate * NS_PER_S)
 
     def close(self) -> None:
         """End the iteration at once, also while it waits for a frame's time."""

@@ -9,10 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+if importlib.util.find_spec("rclpy"):
+    from stream_rig import StreamRig, write_talkative_model
 
 # There are no rclpy wheels for every platform; where ROS is missing the core's tests still run.
 collect_ignore_glob = [] if importlib.util.find_spec("rclpy") else ["test_*.py"]
@@ -23,9 +27,8 @@ _domains = itertools.count(os.getpid())
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
-@pytest.fixture
-def domain(monkeypatch: pytest.MonkeyPatch) -> int:
-    """A domain id that neither the next test nor a neighbour's test run uses."""
+def isolate(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Choose a domain id that neither the next test nor a neighbour's test run uses."""
     number = 1 + next(_domains) % 100
     monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
@@ -33,10 +36,10 @@ def domain(monkeypatch: pytest.MonkeyPatch) -> int:
     return number
 
 
-@pytest.fixture
-def start(domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+@contextmanager
+def starting(log_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts `python -m MODULE --ros-args -p NAME:=VALUE ...`; stderr and stdout go to one pipe."""
-    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))
+    monkeypatch.setenv("ROS_LOG_DIR", str(log_folder))
     children: list[subprocess.Popen[str]] = []
 
     def _start(module: str, *arguments: str, **parameters: Any) -> subprocess.Popen[str]:
@@ -48,11 +51,26 @@ def start(domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         children.append(child)
         return child
 
-    yield _start
-    for child in children:
-        if child.poll() is None:
-            child.kill()
-        child.communicate()
+    try:
+        yield _start
+    finally:
+        for child in children:
+            if child.poll() is None:
+                child.kill()
+            child.communicate()
+
+
+@pytest.fixture
+def domain(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The domain id of one test."""
+    return isolate(monkeypatch)
+
+
+@pytest.fixture
+def start(domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Starts nodes for one test, see `starting`."""
+    with starting(tmp_path / "log", monkeypatch) as start:
+        yield start
 
 
 class Ear:
@@ -105,3 +123,18 @@ def ear(domain: int) -> Iterator[Ear]:
     ear = Ear(domain)
     yield ear
     ear.close()
+
+
+@pytest.fixture(scope="module")
+def shared_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamRig]:
+    """A stream node for all tests of a module, which `renew` it: importing torch takes seconds."""
+    folder = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as monkeypatch, starting(folder / "log", monkeypatch) as start:
+        ear = Ear(isolate(monkeypatch))
+        try:
+            rig = StreamRig(ear, start, autostart=False, model=write_talkative_model(folder / "qwen"))
+            yield rig
+            output = rig.end()
+            assert rig.process.returncode == 0 and "Traceback" not in output, output
+        finally:
+            ear.close()

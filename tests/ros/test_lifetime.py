@@ -8,7 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
 import pytest
+from sensor_msgs.msg import Image
+
+from svlm_ros.conversions import image_from_rgb, stamp_from_ns
 
 NODES = ["svlm_ros.camera_node", "svlm_ros.stream_node"]
 
@@ -107,3 +112,35 @@ def test_a_camera_index_and_a_whole_number_of_seconds_need_no_quotes(start: Any)
     assert "9999" in output and "must be a str" not in output
     stream = start("svlm_ros.stream_node", chunk_s=1)
     wait_for_line(stream, "loading model")
+
+
+@pytest.mark.parametrize("ends", [5, pytest.param(50, marks=pytest.mark.slow)])
+def test_ctrl_c_at_random_moments_is_a_clean_end(start: Any, ear: Any, ends: int) -> None:
+    """While Python imports, the model loads, the first images come, a chunk is in work; sometimes twice.
+
+    The moments begin with the handlers: before them there is only the interpreter.
+    """
+    rng = np.random.default_rng(ends)
+    publisher = ear.node.create_publisher(Image, "/camera/image_raw", 10)
+    message = image_from_rgb(np.zeros((84, 84, 3), np.uint8), 0, "lens")
+    for batch in range(0, ends, 5):
+        nodes = [start("svlm_ros.stream_node") for _ in range(5)]
+        for node in nodes:
+            wait_for_handler(node)
+        began_s = time.monotonic()
+        moments_s = rng.uniform(0.0, 15.0, len(nodes))
+        waiting = dict(zip(moments_s, nodes, strict=True))
+        while waiting:
+            message.header.stamp = stamp_from_ns(time.time_ns())
+            publisher.publish(message)
+            ear.spin_until(lambda: False, 0.05)
+            for moment_s in [each for each in waiting if time.monotonic() - began_s > each]:
+                node = waiting.pop(moment_s)
+                node.send_signal(signal.SIGINT)
+                if rng.random() < 0.5:
+                    node.send_signal(signal.SIGINT)
+        for node, moment_s in zip(nodes, moments_s, strict=True):
+            output, _ = node.communicate(timeout=90)
+            assert node.returncode in (0, 130), (batch, moment_s, output)
+            assert "Traceback" not in output, (batch, moment_s, output)
+            assert not psutil.pid_exists(node.pid)

@@ -1,4 +1,4 @@
-"""The files that ROS reads: package.xml, the launch file, parameters, the event schema, Fast DDS settings."""
+"""The files that ROS reads: package.xml, launch files, parameters, the event schema, Fast DDS settings."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ import yaml
 
 from svlm_core.config import StreamConfig
 from svlm_core.events import CommentaryEvent
-from svlm_ros.parameters import StreamNodeParameters
+from svlm_ros.parameters import CameraNodeParameters, ModelParameters, StreamNodeParameters
 
 REPOSITORY = Path(__file__).parents[2]
-LAUNCH_FILE = REPOSITORY / "launch" / "stream.launch.py"
-STREAM_PARAMETERS = {setting.name: setting for setting in fields(StreamNodeParameters)}
+LAUNCH_FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
+STREAM_PARAMETERS = {
+    setting.name: setting for owner in (ModelParameters, StreamNodeParameters) for setting in fields(owner)
+}
 
 
-def declared_arguments() -> dict[str, str]:
+def declared_arguments(file: Path) -> dict[str, str]:
     """Launch argument -> description, read from the source: the launch package is not on PyPI."""
-    calls = [node for node in ast.walk(ast.parse(LAUNCH_FILE.read_text())) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
     declared = {}
     for call in calls:
         if isinstance(call.func, ast.Name) and call.func.id == "DeclareLaunchArgument":
@@ -34,38 +36,71 @@ def declared_arguments() -> dict[str, str]:
     return declared
 
 
-def test_the_launch_file_compiles_and_describes_every_argument() -> None:
-    compile(LAUNCH_FILE.read_text(), str(LAUNCH_FILE), "exec")
-    declared = declared_arguments()
-    assert set(declared) == {
-        "model", "device", "image", "image_transport", "camera",
-        "namespace", "params_file", "source", "log_level",
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("file", "arguments"),
+    [
+        ("stream", "cameras image source engine model params_file respawn log_level"),
+        ("replay", "source rate loop camera image model params_file log_level"),
+    ],
+)
+def test_a_launch_file_compiles_and_describes_every_argument(file: str, arguments: str) -> None:
+    path = REPOSITORY / "launch" / f"{file}.launch.py"
+    compile(path.read_text(), str(path), "exec")
+    declared = declared_arguments(path)
+    assert list(declared) == arguments.split()
+    assert 6 <= len(declared) <= 8
     assert all(declared.values()), declared
 
 
-def test_every_launch_argument_that_becomes_a_parameter_is_one() -> None:
-    (names,) = [
-        ast.literal_eval(node.value)
-        for node in ast.parse(LAUNCH_FILE.read_text()).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "STREAM_PARAMETERS"
-    ]
-    assert set(names) <= set(STREAM_PARAMETERS)
-    assert set(names) <= set(declared_arguments())
+def test_the_parameters_that_launch_files_set_are_parameters() -> None:
+    """Keys of the dictionaries that are parameters, written at once or one by one."""
+    known = {*STREAM_PARAMETERS, "cameras", *(setting.name for setting in fields(CameraNodeParameters))}
+    found = set()
+    for file in LAUNCH_FILES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "parameters":
+                dictionaries = [part for part in ast.walk(node.value) if isinstance(part, ast.Dict)]
+                found |= {
+                    key.value for each in dictionaries for key in each.keys if isinstance(key, ast.Constant)
+                }
+            elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "parameters":
+                assert isinstance(node.slice, ast.Constant)
+                found.add(node.slice.value)
+    assert {"image", "image_transport", "model", "source", "publish_clock", "cameras"} <= found <= known
 
 
 def test_launch_commands_in_the_documentation_use_declared_arguments() -> None:
-    pages = [LAUNCH_FILE, REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+    pages = [*LAUNCH_FILES, REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
     commands = [
-        line
+        (file, line)
         for page in pages
-        if page.exists()
         for line in page.read_text(encoding="utf-8").splitlines()
-        if "stream.launch.py" in line
+        for file in LAUNCH_FILES
+        if f"ros2 launch svlm_ros {file.name}" in line
     ]
-    assert commands
-    for command in commands:
-        assert set(re.findall(r"(\w+):=", command)) <= set(declared_arguments()), command
+    assert {file for file, _ in commands} == set(LAUNCH_FILES)
+    for file, command in commands:
+        arguments = command.partition(file.name)[2].partition("#")[0]
+        assert set(re.findall(r"(\w+):=", arguments)) <= set(declared_arguments(file)), command
+
+
+def test_python_in_the_documentation_compiles() -> None:
+    pages = sorted((REPOSITORY / "docs").glob("*.md"))
+    blocks = {
+        page.name: re.findall(r"(?s)```python\n(.*?)```", page.read_text(encoding="utf-8")) for page in pages
+    }
+    assert blocks["ros.md"] and blocks["agents.md"]
+    for name, programs in blocks.items():
+        for program in programs:
+            compile(program, name, "exec")
+
+
+def test_every_launch_and_configuration_file_is_installed() -> None:
+    setup = ast.parse((REPOSITORY / "setup.py").read_text(encoding="utf-8"))
+    named = {node.value for node in ast.walk(setup) if isinstance(node, ast.Constant)}
+    for folder in ("launch", "config"):
+        for file in (REPOSITORY / folder).iterdir():
+            assert f"{folder}/{file.name}" in named
 
 
 def test_the_parameter_file_names_every_parameter_with_its_default() -> None:

@@ -7,7 +7,6 @@ says true things is the last test's business.
 from __future__ import annotations
 
 import json
-import signal
 import time
 from array import array
 from itertools import islice
@@ -17,176 +16,172 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from random_models import write_random_model
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
+from stream_rig import EPOCH_S, START_LIMIT_S, StreamRig, write_talkative_model
 
-from svlm_core.events import KIND_RESET, CommentaryEvent
-from svlm_core.frames import NS_PER_S
+from svlm_core.events import CommentaryEvent
+from svlm_core.frames import NS_PER_S, Chunk, Frame
+from svlm_core.model.load import load_model
+from svlm_core.stream.defaults import stream_config
+from svlm_core.stream.session import StreamSession
+from svlm_core.world.render import Renderer
 from svlm_core.world.scene import seconds
-from svlm_ros.conversions import compressed_from_rgb, image_from_rgb, stamp_from_ns
+from svlm_ros.conversions import compressed_from_rgb, image_from_rgb, rgb_from_image, stamp_from_ns
 from svlm_ros.scoring import Scoreboard
 from svlm_ros.watcher import Watcher
 
 REPOSITORY = Path(__file__).parents[2]
-START_LIMIT_S = 240.0  # torch's import on a busy machine
-RELIABLE = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
-EPOCH_S = 1_700_000_000
+LATEST = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @pytest.fixture(scope="module")
 def random_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A very small random checkpoint whose frames need few tokens."""
-    folder = write_random_model(tmp_path_factory.mktemp("random") / "qwen")
-    (folder / "stream.yaml").write_text(
-        "min_visual_tokens: 1\nmax_visual_tokens: 9\nmax_new_tokens: 4\ntext_sink_tokens: 16\n"
-        "text_window_tokens: 32\n"
-    )
-    return folder
-
-
-class Camera:
-    """A publisher of the test's own, and the node that listens to it."""
-
-    def __init__(self, ear: Any, start: Any, model: Path, transport: str = "raw", **parameters: Any) -> None:
-        self.ear = ear
-        self.kind = Image if transport == "raw" else CompressedImage
-        topic = "/front/image" if transport == "raw" else "/front/image/compressed"
-        self.publisher = ear.node.create_publisher(self.kind, topic, RELIABLE)
-        self.lines = ear.subscribe(String, "/svlm/commentary")
-        self.words = ear.subscribe(String, "/svlm/commentary/text")
-        self.node = start(
-            "svlm_ros.stream_node",
-            model=model,
-            image="/front/image",
-            image_transport=transport,
-            camera="front",
-            **parameters,
-        )
-        ready = ear.spin_until(self.publisher.get_subscription_count, START_LIMIT_S)
-        assert ready, self.end()
-
-    def film(self, at_s: float, width: int = 56) -> None:
-        """Publish one second: two frames, and wait until the node had time to take the chunk."""
-        for half in (0.0, 0.5):
-            rgb = np.full((56, width, 3), 100, np.uint8)
-            stamp_ns = EPOCH_S * NS_PER_S + round((at_s + half) * NS_PER_S)
-            if self.kind is Image:
-                self.publisher.publish(image_from_rgb(rgb, stamp_ns, "lens"))
-            else:
-                self.publisher.publish(compressed_from_rgb(rgb, stamp_ns, "lens", 90))
-
-    def hear(self, number: int) -> list[CommentaryEvent]:
-        """Wait for this many events."""
-        assert self.ear.spin_until(lambda: len(self.lines) >= number, 60.0), self.end()
-        return [CommentaryEvent.from_json(line.data) for line in self.lines]
-
-    def end(self, number: signal.Signals = signal.SIGINT) -> str:
-        """Stop the node; its whole output."""
-        self.node.send_signal(number)
-        output: str = self.node.communicate(timeout=90)[0]
-        return output
+    return write_talkative_model(tmp_path_factory.mktemp("random") / "qwen")
 
 
 @pytest.mark.parametrize("transport", ["raw", "compressed"])
 def test_every_second_of_images_becomes_an_event_with_their_stamps(
-    start: Any, ear: Any, random_folder: Path, transport: str
+    shared_rig: StreamRig, transport: str
 ) -> None:
-    camera = Camera(ear, start, random_folder, transport)
+    rig = shared_rig
+    pictures = rig.ear.subscribe(Image, "/svlm/image_annotated")
+    rig.renew(image_transport=transport, annotate=True)
     for second in range(3):
-        camera.film(second)
-        camera.hear(second + 1)
-    events = camera.hear(3)
+        rig.film(second)
+        rig.hear(second + 1)
     schema = json.loads((REPOSITORY / "config" / "commentary_event.schema.json").read_text(encoding="utf-8"))
-    for number, (line, event) in enumerate(zip(camera.lines, events, strict=True)):
+    events = rig.events()
+    for number, (line, event) in enumerate(zip(rig.lines, events, strict=True)):
         jsonschema.validate(json.loads(line.data), schema)
         assert line.data.startswith('{"text": ') and "\n" not in line.data
+        assert CommentaryEvent.from_json(line.data).to_json() == line.data
         assert (event.seq, event.chunk_index, event.frames_used) == (number, number, 2)
         assert (event.camera, event.frame_id) == ("front", "lens")
         assert event.stamp_oldest_ns == (EPOCH_S + number) * NS_PER_S
         assert event.stamp_newest_ns - event.stamp_oldest_ns == NS_PER_S // 2
         assert 0 < event.latency_ms < 60_000
-    assert ear.spin_until(lambda: len(camera.words) == 3, 5.0)
-    assert [word.data for word in camera.words] == [event.text for event in events]
-    output = camera.end(signal.SIGTERM)
-    assert camera.node.returncode == 0 and "Traceback" not in output, output
+    assert rig.ear.spin_until(lambda: len(rig.words) == len(pictures) == 3, 5.0)
+    assert [word.data for word in rig.words] == [event.text for event in events]
+    for picture, event in zip(pictures, events, strict=True):
+        assert picture.header.stamp == stamp_from_ns(event.stamp_newest_ns)
+        rgb = rgb_from_image(picture)
+        assert rgb.shape[1:] == (56, 3) and rgb.shape[0] > 56
+        assert abs(int(rgb[:56].mean()) - 100) < 3 and rgb[56:].max() > 200  # the frame, then white letters
+    late = rig.ear.subscribe(String, "/svlm/commentary/latest", LATEST)
+    assert rig.ear.spin_until(lambda: late, 10.0)  # said before anyone listened
+    assert [line.data for line in late] == [rig.lines[-1].data]
 
 
-def test_broken_images_are_counted_and_reported_and_the_stream_goes_on(
-    start: Any, ear: Any, random_folder: Path
-) -> None:
-    camera = Camera(ear, start, random_folder)
-    camera.film(0)
-    camera.hear(1)
-    for encoding, data in (("rgb8", b"short"), ("no-such-encoding", b"")):
-        camera.publisher.publish(
-            Image(height=56, width=56, step=168, encoding=encoding, data=array("B", data))
-        )
-    camera.film(1)
-    assert camera.hear(2)[1].frames_dropped == {"broken": 2}
-    output = camera.end()
-    assert camera.node.returncode == 0 and "Traceback" not in output, output
-    assert "dropped an image" in output
-
-
-def test_a_bag_that_starts_over_and_a_new_image_size_begin_new_streams(
-    start: Any, ear: Any, random_folder: Path
-) -> None:
-    camera = Camera(ear, start, random_folder)
-    camera.film(100)
-    camera.film(101)
-    camera.hear(2)
-    camera.film(7)
-    reset, again = camera.hear(4)[2:]
-    assert (reset.kind, reset.seq, reset.stamp_newest_ns) == (
-        KIND_RESET,
-        2,
-        EPOCH_S * NS_PER_S + 203 * NS_PER_S // 2,
-    )
-    assert "time jumped back by 94.5 s" in reset.text
+def test_a_bag_that_starts_over_and_a_new_image_size_begin_new_streams(shared_rig: StreamRig) -> None:
+    rig = shared_rig.renew()
+    rig.film(100)
+    rig.hear(1)
+    rig.film(101)
+    rig.hear(2)
+    rig.film(7)
+    reset, again = rig.hear(4)[2:]
+    assert (reset.kind, reset.seq) == ("reset", 2)
+    assert "jumped back by" in reset.text
     assert (again.seq, again.chunk_index, again.stamp_oldest_ns) == (3, 0, (EPOCH_S + 7) * NS_PER_S)
-    camera.film(8, width=84)  # its first frame shows the change, the second opens the new stream
-    camera.film(9, width=84)
-    reset, larger = camera.hear(6)[4:]
-    assert reset.kind == KIND_RESET and "56x56 to 84x56" in reset.text
-    assert (larger.seq, larger.chunk_index) == (5, 0)
-    assert ear.spin_until(lambda: len(camera.words) == 4, 5.0)
-    spoken = [event.words for event in camera.hear(6) if event.kind != KIND_RESET]
-    assert [word.data for word in camera.words] == spoken, "a reason was published as words"
-    output = camera.end()
-    assert "jumped back by" in output and "56x56 to 84x56" in output
+    rig.film(8, width=84)  # its first frame shows the change, the second opens the new stream
+    rig.film(9, width=84)
+    reset, larger = rig.hear(6)[4:]
+    assert (reset.kind, larger.kind) == ("reset", "commentary")
+    assert "56x56 to 84x56" in reset.text
+    assert larger.chunk_index == 0
 
 
-def test_images_without_a_stamp_get_the_time_of_their_arrival(
-    start: Any, ear: Any, random_folder: Path
-) -> None:
-    camera = Camera(ear, start, random_folder)
+def test_images_without_a_stamp_get_the_time_of_their_arrival(shared_rig: StreamRig) -> None:
+    rig = shared_rig.renew()
     began_ns = time.time_ns()
     for _ in range(2):
         msg = image_from_rgb(np.zeros((56, 56, 3), np.uint8), 0, "lens")
         assert msg.header.stamp == stamp_from_ns(0)
-        camera.publisher.publish(msg)
-        ear.spin_until(lambda: False, 0.6)
-    event = camera.hear(1)[0]
+        rig.publisher.publish(msg)
+        rig.ear.spin_until(lambda: False, 0.6)
+    event = rig.hear(1)[0]
     assert began_ns <= event.stamp_oldest_ns < event.stamp_newest_ns <= time.time_ns()
-    assert "carry no stamp" in camera.end()
 
 
-def test_a_parameter_of_the_user_wins_over_the_checkpoints_own(
-    start: Any, ear: Any, random_folder: Path
-) -> None:
-    camera = Camera(ear, start, random_folder, chunk_s=2)
-    camera.film(0)
-    camera.film(1)
-    event = camera.hear(1)[0]
+def test_a_parameter_of_the_user_wins_over_the_checkpoints_own(shared_rig: StreamRig) -> None:
+    rig = shared_rig.renew(chunk_s=2.0)
+    rig.film(0)
+    rig.film(1)
+    event = rig.hear(1)[0]
     assert event.frames_used == 4
     assert event.stamp_newest_ns - event.stamp_oldest_ns == 3 * NS_PER_S // 2
 
 
-def test_a_namespace_from_outside_moves_the_topics(start: Any, ear: Any, tmp_path: Path) -> None:
-    start("svlm_ros.stream_node", "-r", "__ns:=/arena", model=tmp_path / "none")
-    assert ear.spin_until(lambda: "/arena/commentary" in dict(ear.node.get_topic_names_and_types()), 90.0)
+def test_a_thousand_garbage_messages_are_counted_and_none_is_fatal(shared_rig: StreamRig) -> None:
+    """Raw and compressed garbage of every kind, with a second of good images before and after it."""
+    rig = shared_rig.renew()
+    rig.film(0)
+    rig.hear(1)
+    garbage = [
+        Image(height=56, width=56, step=100, encoding="rgb8", data=array("B", bytes(56 * 100))),
+        Image(height=56, width=56, step=168, encoding="rgb8", data=array("B", b"short")),
+        Image(encoding="rgb8"),
+        Image(height=56, width=56, step=168, encoding="no-such-encoding", data=array("B", bytes(56 * 168))),
+        Image(height=2**32 - 1, width=2**32 - 1, step=2**32 - 1, encoding="bgra8", data=array("B", b"huge")),
+        Image(height=1, width=1, step=3, encoding="rgb8", data=array("B", b"one")),
+    ]
+    for number in range(1000):
+        rig.publisher.publish(garbage[number % len(garbage)])
+        if number % 10 == 9:
+            rig.ear.spin_until(lambda: False, 0.01)
+    assert rig.ear.spin_until(lambda: rig.frames_in() == 1002, 60.0), rig.frames_in()
+    assert rig.value("images", "frames dropped: broken") == "1000"
+    assert rig.says("images", b"\x01", "not pictures")
+    rig.film(1)
+    assert rig.hear(2)[1].frames_dropped == {"broken": 1000}
+
+
+def test_corrupt_jpegs_are_counted_and_none_is_fatal(shared_rig: StreamRig) -> None:
+    rig = shared_rig.renew(image_transport="compressed")
+    rig.film(0)
+    rig.hear(1)
+    picture = np.random.default_rng(1).integers(0, 256, (56, 56, 3), np.uint8)
+    whole = bytes(compressed_from_rgb(picture, 0, "lens", 90).data)
+    rng = np.random.default_rng(0)
+    for number in range(200):
+        broken = whole[: int(rng.integers(0, len(whole) - 2))]  # cut off
+        if number % 2:  # whole by its marks, damaged inside: only decoding shows it
+            broken = whole.replace(b"\xff\xdb", b"\xff\xfe", 1)
+        msg = rig.kind(format="jpeg", data=array("B", broken))
+        msg.header.stamp = stamp_from_ns(EPOCH_S * NS_PER_S + round((1 + number / 100) * NS_PER_S))
+        rig.publisher.publish(msg)
+        if number % 10 == 9:
+            rig.ear.spin_until(lambda: False, 0.01)
+    assert rig.ear.spin_until(lambda: rig.frames_in() == 202, 60.0), rig.frames_in()
+    rig.film(5)
+    rig.hear(2)
+    books = rig.settled()
+    assert books["in"] == 204 == books["used"] + books["dropped"] and books["pending"] == 0
+    assert books["dropped: broken"] >= 100
+
+
+def test_two_namespaces_do_not_mix(start: Any, ear: Any, random_folder: Path, tmp_path: Path) -> None:
+    heard = {}
+    cameras = {}
+    for name in ("left", "right"):
+        cameras[name] = ear.node.create_publisher(Image, f"/{name}/image_raw", 10)
+        heard[name] = ear.subscribe(String, f"/{name}/commentary")
+        start("svlm_ros.stream_node", "-r", f"__ns:=/{name}", model=random_folder, image=f"/{name}/image_raw")
+    for name, camera in cameras.items():
+        assert ear.spin_until(camera.get_subscription_count, START_LIMIT_S), name
+    for number in range(4):
+        for name, at_s in (("left", 10), ("right", 20)):
+            stamp_ns = (EPOCH_S + at_s) * NS_PER_S + number * NS_PER_S // 2
+            cameras[name].publish(image_from_rgb(np.zeros((56, 56, 3), np.uint8), stamp_ns, f"{name}_lens"))
+        ear.spin_until(lambda: False, 0.3)
+    assert ear.spin_until(lambda: all(len(lines) == 2 for lines in heard.values()), 60.0)
+    for name, at_s in (("left", 10), ("right", 20)):
+        events = [CommentaryEvent.from_json(line.data) for line in heard[name]]
+        assert {event.camera for event in events} == {f"/{name}/image_raw"}
+        assert {event.frame_id for event in events} == {f"{name}_lens"}
+        assert [event.stamp_oldest_ns // NS_PER_S - EPOCH_S for event in events] == [at_s, at_s + 1]
 
 
 def test_a_missing_model_folder_is_one_error_line_and_exit_1(start: Any, tmp_path: Path) -> None:
@@ -198,7 +193,34 @@ def test_a_missing_model_folder_is_one_error_line_and_exit_1(start: Any, tmp_pat
     assert str(missing) in line and "Traceback" not in output
 
 
-def test_the_built_in_model_says_what_happens_in_an_unseen_world(start: Any, ear: Any) -> None:
+def test_the_built_in_model_says_over_ros_what_it_says_in_the_core(start: Any, ear: Any) -> None:
+    """Two minutes of an unseen world, a second at a time, against the same frames in the core."""
+    seed, length_s = 1_000_217, 120
+    model = load_model("tiny")
+    session = StreamSession(model, stream_config(model))
+    renderer = Renderer(seed)
+    rig = StreamRig(ear, start, model="tiny", annotate=True)
+    done = ear.subscribe(Image, "/svlm/image_annotated")  # one a chunk, silent or not
+    rig.wait_until_ready()
+    expected = {}
+    for second in islice(seconds(seed), length_s):
+        pictures = renderer.frames(second)
+        for half, rgb in enumerate(pictures):
+            rig.publish(rgb, EPOCH_S * NS_PER_S + second.index * NS_PER_S + half * NS_PER_S // 2)
+        frames = tuple(Frame(0, rgb) for rgb in pictures)
+        text = session.step(Chunk(second.index, frames)).text
+        if text:
+            expected[second.index] = text
+        assert ear.spin_until(lambda number=second.index: len(done) > number, 60.0), second.index
+    said = {event.chunk_index: event.text for event in rig.events() if event.kind == "commentary"}
+    wrong = [index for index in expected.keys() | said.keys() if expected.get(index) != said.get(index)]
+    assert len(expected) > length_s / 4
+    assert len(wrong) <= 1, {index: (expected.get(index), said.get(index)) for index in wrong}
+    books = rig.settled()
+    assert books["in"] == books["used"] == 2 * length_s
+
+
+def test_camera_node_and_stream_node_together_say_what_happens(start: Any, ear: Any) -> None:
     seed, length_s = 1_000_007, 20
     watcher = ear.add(Watcher("/camera/image_raw", "/svlm/commentary", ear.context))
     start("svlm_ros.stream_node")

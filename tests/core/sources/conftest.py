@@ -1,44 +1,41 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from fractions import Fraction
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import av
-import numpy as np
 import pytest
 
-WriteVideo = Callable[..., Path]
+Serve = Callable[..., str]
 
 
 @pytest.fixture
-def write_video(tmp_path: Path) -> WriteVideo:
-    """Writes a small video; frame k is grey of value 4 k, so that order and content can be checked."""
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Serves bytes at http://127.0.0.1:PORT/live.ts until the test ends.
 
-    def write(
-        name: str = "clip.mp4",
-        frames: int = 30,
-        rate: Fraction | int = 10,
-        codec: str = "libx264",
-        pts: list[int] | None = None,
-        size: tuple[int, int] = (64, 48),
-        noise: bool = False,
-    ) -> Path:
-        path = tmp_path / name
-        rng = np.random.default_rng(0)
-        options = {"movflags": "faststart"} if name.endswith(".mp4") else {}
-        with av.open(str(path), "w", options=options) as container:
-            stream = container.add_stream(codec, rate=rate)
-            stream.width, stream.height = size
-            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-            for k in range(frames):
-                rgb = np.full((size[1], size[0], 3), min(4 * k, 255), np.uint8)
-                if noise:  # pictures that need bytes, so that a cut in the file cuts through them
-                    rgb = rng.integers(0, 256, rgb.shape, dtype=np.uint8)
-                frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-                frame.pts = k if pts is None else pts[k]
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
-        return path
+    `length` is what the header says: None for the true one, 0 for none.
+    """
+    monkeypatch.setenv("no_proxy", "*")
+    servers = []
 
-    return write
+    def start(body: bytes, length: int | None = None) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                if length != 0:
+                    self.send_header("Content-Length", str(length or len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        servers.append(server)
+        return f"127.0.0.1:{server.server_port}/live.ts"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()

@@ -1,41 +1,13 @@
+import socket
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
 from svlm_core.errors import SourceError
+from svlm_core.sources import network
 from svlm_core.sources.network import NetworkStream
-
-
-@pytest.fixture
-def serve(monkeypatch):
-    """Serves bytes at http://127.0.0.1:PORT/live.ts until the test ends."""
-    monkeypatch.setenv("no_proxy", "*")
-    servers = []
-
-    def start(body: bytes, with_length: bool = True) -> str:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(200)
-                if with_length:
-                    self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        servers.append(server)
-        return f"127.0.0.1:{server.server_port}/live.ts"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 def test_frames_come_with_the_time_of_their_arrival_until_the_server_ends(write_video, serve):
@@ -58,13 +30,35 @@ def test_damage_on_the_way_costs_pictures_but_does_not_end_the_stream(write_vide
 
 def test_a_connection_that_is_lost_is_an_error_after_the_frames_that_came(write_video, serve):
     source = NetworkStream(
-        f"http://{serve(write_video('a.ts', frames=60, noise=True).read_bytes(), with_length=False)}"
+        f"http://{serve(write_video('a.ts', frames=60, noise=True).read_bytes(), length=0)}"
     )
     seen = 0
     with pytest.raises(SourceError, match=r"live.ts: the stream broke after \d+ frames: "):
         for _ in source:
             seen += 1
     assert seen > 30
+
+
+def test_a_server_that_falls_silent_is_an_error(write_video, monkeypatch):
+    monkeypatch.setattr(network, "TIMEOUT_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        silent = []
+
+        def answer():
+            for _ in range(2):
+                silent.append(server.accept()[0])
+                silent[-1].recv(4096)
+                if len(silent) == 1:
+                    silent[0].sendall(b"HTTP/1.0 200 OK\r\n\r\n" + write_video("a.ts").read_bytes())
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/live.ts"
+        with pytest.raises(SourceError, match=r"the stream broke after \d+ frames: silence for 1 s"):
+            list(NetworkStream(url))
+        with pytest.raises(SourceError, match="cannot be opened: silence for 1 s"):
+            NetworkStream(url)
+        for connection in silent:
+            connection.close()
 
 
 def test_close_ends_the_stream(write_video, serve):

@@ -52,3 +52,8 @@ def test_a_wrong_spec_is_refused_with_what_is_wrong(spec, says):
         open_source(spec)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_in_shared_memory_is_no_camera():
+    with pytest.raises(SourceError, match="^/dev/shm/missing.mp4: there is no such file or folder"):
+        open_source("/dev/shm/missing.mp4")

@@ -35,3 +35,18 @@ def test_close_wakes_up_a_wait_for_the_next_frame(tmp_path):
     assert begun.wait(30)
     source.close()
     assert ended.wait(30)  # the second frame would have been due after 1000 s
+
+
+def test_the_rate_makes_time_pass_faster_and_stamps_stay():
+    source = Paced(WorldSource(0, seconds=4), rate=10.0)
+    assert source.position_ns() is None
+    begun_s = time.monotonic()
+    stamps, positions = [], []
+    for frame in source:
+        stamps.append(frame.stamp_ns)
+        positions.append(source.position_ns())
+    took_s = time.monotonic() - begun_s
+    assert stamps == [k * 500_000_000 for k in range(8)]
+    assert 0.35 <= took_s < 3.5
+    assert all(stamp <= position for stamp, position in zip(stamps, positions, strict=True))
+    assert positions == sorted(positions)

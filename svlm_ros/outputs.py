@@ -1,0 +1,59 @@
+"""The topics that a stream node speaks on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from svlm_core.events import CommentaryEvent
+from svlm_core.frames import Chunk
+from svlm_ros.image_qos import PUBLISHER_DEPTH
+
+if TYPE_CHECKING:
+    from svlm_ros.annotate import Annotator
+
+_EVENT_DEPTH = 10
+_LATEST = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Outputs:
+    """`commentary`, `commentary/text`, `commentary/latest`, and `image_annotated` if wanted.
+
+    They speak while the node is active.
+    """
+
+    def __init__(self, node: LifecycleNode, annotate: bool) -> None:
+        """Make the publishers of `node`; `image_annotated` with `annotate`."""
+        self._node = node
+        self._events = node.create_lifecycle_publisher(String, "commentary", _EVENT_DEPTH)
+        self._words = node.create_lifecycle_publisher(String, "commentary/text", _EVENT_DEPTH)
+        self._latest = node.create_lifecycle_publisher(String, "commentary/latest", _LATEST)
+        self._publishers: list[LifecyclePublisher] = [self._events, self._words, self._latest]
+        self._annotator: Annotator | None = None
+        if annotate:
+            from svlm_ros.annotate import Annotator
+
+            self._annotator = Annotator()
+            self._images = node.create_lifecycle_publisher(Image, "image_annotated", PUBLISHER_DEPTH)
+            self._publishers.append(self._images)
+
+    def publish(self, events: Sequence[CommentaryEvent], chunk: Chunk | None, frame_id: str) -> None:
+        """Publish events, and the newest picture of the chunk they are about; from any one thread."""
+        for event in events:
+            line = String(data=event.to_json())
+            self._events.publish(line)
+            self._latest.publish(line)
+            if event.words:
+                self._words.publish(String(data=event.words))
+        if self._annotator is not None and chunk is not None:
+            self._images.publish(self._annotator.draw(chunk.frames[-1], events, frame_id))
+
+    def close(self) -> None:
+        """Take the publishers down."""
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
