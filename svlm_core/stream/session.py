@@ -321,7 +321,7 @@ class StreamSession:
             raise CacheFullError(
                 f"the settings need a KV cache of {capacity} tokens, {model.name} knows only "
                 f"{model.max_positions} positions; shorten vision_window_s, text_window_tokens, prompt, "
-                "max_query_tokens, max_visual_tokens or full_capacity_tokens"
+                "max_new_tokens, max_query_tokens, max_visual_tokens or full_capacity_tokens"
             )
         return capacity
 

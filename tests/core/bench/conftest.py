@@ -34,4 +34,5 @@ def config() -> StreamConfig:
         min_visual_tokens=1,
         max_visual_tokens=16,
         full_capacity_tokens=256,
+        max_query_tokens=0,  # nobody asks
     )
