@@ -17,7 +17,10 @@ setup(
     maintainer_email="maintainers@svlm.invalid",
     python_requires=">=3.10",
     packages=find_packages(include=["svlm_core*", "svlm_ros*"]),
-    package_data={"svlm_core": ["checkpoints/tiny/*", "py.typed"], "svlm_ros": ["py.typed"]},
+    package_data={
+        "svlm_core": ["checkpoints/tiny/*", "evaluation/report.html", "py.typed"],
+        "svlm_ros": ["py.typed"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -49,7 +52,11 @@ setup(
             "ros-kilted-std-srvs>=5",
             "ros-kilted-diagnostic-msgs>=5",
         ],
-        "bags": ["rosbags>=0.10"],
+        "bags": [
+            "rosbags>=0.11",
+            "lz4>=4",  # these two are in rosbags, and read what it refuses: recordings cut short
+            "backports.zstd>=1; python_version < '3.14'",
+        ],
         "train": ["accelerate>=1.5"],
         "cuda": ["flash-attn>=2.7"],
         "quantize": ["torchao>=0.16"],

@@ -22,6 +22,7 @@ MIN_SIDE_PX = 28  # one merged visual token of the Qwen-VL families; below it th
 DROPPED_RATE = "rate"  # the source is faster than the model's frame rate
 DROPPED_STALE = "stale"  # a newer chunk replaced it before the model was free
 DROPPED_SIZE = "size"  # not the size the stream began with
+DROPPED_BROKEN = "broken"  # a message that is not a picture
 DROPPED_LATE = "late"  # its stamp is older than one already seen
 
 

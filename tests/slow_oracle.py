@@ -64,6 +64,7 @@ class SlowOracle:
         self.model, self.config = model, config
         self.protocol = Protocol.from_config(config, model.tokenizer, model.dialect)
         self.family: str = model.hf.config.model_type
+        self.given = self.protocol.words(config.previous_text)
         self.before: list[Token] = []
         self.previous: list[Token] = []
         self.after: list[Token] = []
@@ -71,14 +72,25 @@ class SlowOracle:
         self.evicted = False
         self.following = 0.0  # native positions: where the next token is put
 
+    def anew(self, config: StreamConfig) -> SlowOracle:
+        """An oracle that has seen nothing and goes on from what is remembered of what was said."""
+        other = SlowOracle(self.model, config)
+        if self.before:
+            text = [t.id for t in self.previous + [t for r in self.rounds for t in r.speech]]
+            sink, keep = config.text_sink_tokens, config.text_window_tokens
+            if config.policy != "full" and len(text) > sink + keep:
+                text = text[:sink] + text[len(text) - keep :]
+            other.given = text
+        return other
+
     @torch.no_grad()
-    def step(self, chunk: int, vision: VisionInput, said: list[int]) -> list[Tensor]:
+    def step(self, chunk: int, vision: VisionInput, said: list[int], query: str = "") -> list[Tensor]:
         """Logits [vocabulary] from which each token of `said` was to be chosen."""
         if not self.rounds and not self.before:
             self._begin()
         else:
             self._forget(chunk)
-        user = self._user(chunk, vision)
+        user = self._user(chunk, vision, query)
         opened = [Token(i) for i in self.protocol.answer_open(chunk).ids]
         self.rounds.append(Round(chunk, user, opened))
         logits = [self._forward()]
@@ -123,7 +135,7 @@ class SlowOracle:
                 p = block_max + 1
         return places, p
 
-    def _user(self, chunk: int, vision: VisionInput) -> list[Token]:
+    def _user(self, chunk: int, vision: VisionInput, query: str) -> list[Token]:
         """The user's turn, its visual tokens with cells and features."""
         steps, rows, columns = vision.grid[0], vision.grid[1] // vision.merge, vision.grid[2] // vision.merge
         blocks = steps if self.family in ("qwen3_vl", "smolvlm") else 1
@@ -132,7 +144,7 @@ class SlowOracle:
             frames_per_step = self.model.hf.config.vision_config.temporal_patch_size
             rate = self.model.hf.config.vision_config.tokens_per_second
             time_step = frames_per_step / self.config.fps * rate
-        segments = self.protocol.user(chunk, self.config.chunk_s, vision.grid, vision.tokens)
+        segments = self.protocol.user(chunk, self.config.chunk_s, vision.grid, vision.tokens, query)
         user = [Token(i) for segment in segments for i in segment.ids]
         visual = [token for token in user if token.id == self.model.video_token_id]
         of_block = steps // blocks * rows * columns
@@ -146,7 +158,7 @@ class SlowOracle:
         return user
 
     def _begin(self) -> None:
-        head = self.protocol.head(self.config, self.protocol.words(self.config.previous_text))
+        head = self.protocol.head(self.config, self.given)
         system, opened, previous, *after = [[Token(i) for i in segment.ids] for segment in head]
         self.before, self.previous = system + opened, previous
         self.after = [token for tokens in after for token in tokens]

@@ -78,7 +78,7 @@ class Cameras:
         return sum(
             run_ms(calls, self._model.device, times)
             for (_, kind), (calls, times) in kernels.items()
-            if kind != "library"
+            if kind == "kernels"
         )
 
     def _next(self) -> Chunk:

@@ -22,13 +22,13 @@ from svlm_core.bench.workload import settle
 from svlm_core.cache.arena import KVArena
 from svlm_core.frames import Chunk
 from svlm_core.model.adapter import StreamModel
-from svlm_core.model.product import product
+from svlm_core.model.attention import SDPA
+from svlm_core.model.product import Joined, product
 from svlm_core.model.vision import Grid
 from svlm_core.stream.session import StreamSession
 
 Kernels = list[Callable[[], Tensor]]
 ChunkKernels = dict[tuple[str, str], tuple[Kernels, int]]
-Run = Callable[[nn.Linear, Tensor], Tensor]
 
 _READ_BYTES = 1 << 28  # several times any CPU's cache
 _READS = 5
@@ -65,10 +65,11 @@ class BareModel:
         """Look up the weights of a model that svlm_core.bench.random_model has built."""
         self._shape, self._dtype, self._device = shape, model.dtype, model.device
         hf: Any = model.hf
-        self._layers = _linears(hf.model.language_model.layers)
-        self._head = [hf.get_output_embeddings()]
+        self._decoder = model.decoder
+        self._inputs: dict[tuple[int, int], Tensor] = {}
+        self._linears = [*_linears(hf.model.language_model.layers), hf.get_output_embeddings()]
         visual = hf.model.visual
-        self._blocks, self._merger = _linears(visual.blocks), _linears(visual.merger)
+        self._blocks, self._merger = list(visual.blocks), _linears(visual.merger)
         self._patch_weights = visual.patch_embed.proj.weight.flatten(1)  # [vision_hidden, patch values]
 
     def chunk(self, sizes: ChunkSizes, arena: KVArena, cameras: int = 1) -> ChunkKernels:
@@ -80,75 +81,82 @@ class BareModel:
             cameras: how many.
 
         Returns:
-            (stage, "products" or "attention") -> the kernels and how often they run. "products" are those
-            that the engine runs; ("decode", "library") are decode's as torch's linear layers do them.
+            (stage, what) -> kernels, and how often they run. "kernels" are all that the engine runs, products
+            and attention in the order of a pass, so that each finds what its neighbours leave in the
+            machine's caches; "attention" are those of attention among them; ("decode", "library") are
+            decode's products as torch's own linear layers do them.
         """
         steps, rows, columns = sizes.grid
         grid = (steps * cameras, rows, columns)
+        vision = self._vision_attention(grid)
         prefill = self._text_attention(sizes.prefill_tokens, arena, sizes.cache_tokens - sizes.decode_steps)
         step = self._text_attention(1, arena, sizes.cache_tokens - sizes.decode_steps // 2)
+        prefill, step = ([layer * cameras for layer in layers] for layers in (prefill, step))
         return {
-            ("vision", "products"): (self._vision_products(grid), 1),
-            ("vision", "attention"): (self._vision_attention(grid), 1),
-            ("prefill", "products"): (self._text_products(sizes.prefill_tokens * cameras, cameras), 1),
-            ("prefill", "attention"): (prefill * cameras, 1),
-            ("decode", "products"): (self._text_products(cameras, cameras), sizes.decode_steps),
-            ("decode", "library"): (
-                self._text_products(cameras, cameras, nn.Linear.forward),
-                sizes.decode_steps,
-            ),
-            ("decode", "attention"): (step * cameras, sizes.decode_steps),
+            ("vision", "kernels"): (self._vision_kernels(grid, vision), 1),
+            ("vision", "attention"): (_flat(vision), 1),
+            ("prefill", "kernels"): (self._text_kernels(sizes.prefill_tokens * cameras, cameras, prefill), 1),
+            ("prefill", "attention"): (_flat(prefill), 1),
+            ("decode", "kernels"): (self._text_kernels(cameras, cameras, step), sizes.decode_steps),
+            ("decode", "attention"): (_flat(step), sizes.decode_steps),
+            ("decode", "library"): (self._products(self._linears, cameras), sizes.decode_steps),
         }
 
-    def _text_products(self, tokens: int, cameras: int, run: Run = product) -> Kernels:
-        """The linear layers of one forward pass over `tokens` tokens, and the head of each camera's last."""
-        return self._products(self._layers, tokens, run) + self._products(self._head, cameras, run)
+    def _text_kernels(self, tokens: int, cameras: int, attention: list[Kernels]) -> Kernels:
+        """One forward pass over `tokens` tokens, and the head of each camera's last; attention by layer."""
+        kernels: Kernels = []
+        for layer, attend in zip(self._decoder.layers, attention, strict=True):
+            kernels += [self._joined(layer.qkv, tokens), *attend]
+            kernels += [self._joined(joined, tokens) for joined in (layer.out, layer.gate_up, layer.down)]
+        head = self._linears[-1].weight
+        return [*kernels, partial(product, self._input(cameras, head.shape[1]), head)]
 
-    def _text_attention(self, tokens: int, arena: KVArena, keys: int) -> Kernels:
-        """The attention of one stream's forward pass: the last `tokens` of `keys` keys, causal."""
+    def _text_attention(self, tokens: int, arena: KVArena, keys: int) -> list[Kernels]:
+        """The attention of one stream's forward pass, by layer: the last `tokens` of `keys` keys, causal."""
         shape = self._shape
         groups = shape.heads // shape.kv_heads
         q = self._random(1, shape.kv_heads, groups * tokens, shape.head_dim)
-        mask = None
-        if tokens > 1:
-            causal = torch.ones(tokens, keys, dtype=torch.bool, device=self._device).tril(keys - tokens)
-            mask = causal.repeat(groups, 1)  # [groups * tokens, keys]
+        mask = SDPA.mask(tokens, keys - tokens, groups, q)
         return [
-            partial(functional.scaled_dot_product_attention, q, k[None, :, :keys], v[None, :, :keys], mask)
+            [partial(functional.scaled_dot_product_attention, q, k[None, :, :keys], v[None, :, :keys], mask)]
             for k, v in zip(arena.keys, arena.values, strict=True)
         ]
 
-    def _vision_products(self, grid: Grid) -> Kernels:
-        """The linear layers of one pass of the vision tower; grid: (t, h, w) in patches."""
+    def _vision_kernels(self, grid: Grid, attention: list[Kernels]) -> Kernels:
+        """One pass of the vision tower; grid: (t, h, w) in patches; attention by block."""
         patches = grid[0] * grid[1] * grid[2]
         pixels = self._random(patches, self._patch_weights.shape[1])
-        return [
-            partial(functional.linear, pixels, self._patch_weights),
-            *self._products(self._blocks, patches),
-            *self._products(self._merger, patches // PATCHES_PER_TOKEN),
-        ]
+        kernels: Kernels = [partial(functional.linear, pixels, self._patch_weights)]
+        for block, attend in zip(self._blocks, attention, strict=True):
+            qkv, *others = self._products(_linears(block), patches)
+            kernels += [qkv, *attend, *others]
+        return kernels + self._products(self._merger, patches // PATCHES_PER_TOKEN)
 
-    def _vision_attention(self, grid: Grid) -> Kernels:
-        """The attention of one pass of the vision tower: over windows, in some blocks over whole pictures."""
+    def _vision_attention(self, grid: Grid) -> list[Kernels]:
+        """The attention of one pass of the vision tower, by block: over windows, or over whole pictures."""
         shape, (steps, rows, columns) = self._shape, grid
         side = WINDOW_PX // PATCH_PX
         windows = [h * w for h in _tiles(rows, side) for w in _tiles(columns, side)] * steps
         pictures = [rows * columns] * steps
-        kernels: Kernels = []
+        layers: list[Kernels] = []
         for block in range(shape.vision_depth):
-            for patches in pictures if block in shape.vision_full else windows:
-                x = self._random(1, shape.vision_heads, patches, shape.vision_hidden // shape.vision_heads)
-                kernels.append(partial(functional.scaled_dot_product_attention, x, x, x))
-        return kernels
+            spans = pictures if block in shape.vision_full else windows
+            width = shape.vision_hidden // shape.vision_heads
+            inputs = [self._random(1, shape.vision_heads, patches, width) for patches in spans]
+            layers.append([partial(functional.scaled_dot_product_attention, x, x, x) for x in inputs])
+        return layers
 
-    def _products(self, linears: Iterable[nn.Linear], rows: int, run: Run = product) -> Kernels:
-        inputs: dict[int, Tensor] = {}
-        kernels: Kernels = []
-        for linear in linears:
-            if (width := linear.in_features) not in inputs:
-                inputs[width] = self._random(rows, width)
-            kernels.append(partial(run, linear, inputs[width]))
-        return kernels
+    def _joined(self, joined: Joined, rows: int) -> Callable[[], Tensor]:
+        assert joined.weight is not None  # random weights are plain
+        return partial(joined, self._input(rows, joined.weight.shape[1]))
+
+    def _products(self, linears: Iterable[nn.Linear], rows: int) -> Kernels:
+        """Torch's own linear layers, one by one."""
+        return [partial(linear.forward, self._input(rows, linear.in_features)) for linear in linears]
+
+    def _input(self, rows: int, width: int) -> Tensor:
+        """Something to multiply, the same for all layers of a width."""
+        return self._inputs.setdefault((rows, width), self._random(rows, width))
 
     def _random(self, *shape: int) -> Tensor:
         return torch.randn(*shape, dtype=self._dtype, device=self._device)
@@ -173,6 +181,10 @@ def read_bytes_per_s(device: torch.device) -> float:
 
 def _linears(module: nn.Module) -> list[nn.Linear]:
     return [part for part in module.modules() if isinstance(part, nn.Linear)]
+
+
+def _flat(layers: Iterable[Kernels]) -> Kernels:
+    return list(itertools.chain.from_iterable(layers))
 
 
 def _tiles(length: int, side: int) -> list[int]:

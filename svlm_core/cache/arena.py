@@ -18,7 +18,8 @@ class KVArena:
     """The keys and values of one stream, at fixed addresses for as long as it runs.
 
     Attributes:
-        keys: rotated keys [layers, kv_heads, capacity, head_dim].
+        kv: keys and values, [2, layers, kv_heads, capacity, head_dim].
+        keys: the rotated keys among them, [layers, kv_heads, capacity, head_dim].
         values: the same shape.
         capacity: slots.
         length: live tokens; they fill the slots [0, length) of every layer.
@@ -34,16 +35,19 @@ class KVArena:
         device: torch.device,
     ) -> None:
         """Allocate everything at once."""
-        shape = (layers, kv_heads, capacity, head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
-        self.capacity = capacity
+        self._use(torch.zeros((2, layers, kv_heads, capacity, head_dim), dtype=dtype, device=device))
+
+    def _use(self, kv: Tensor) -> None:
+        """Be empty, in this memory."""
+        self.kv = kv
+        self.keys, self.values = kv
+        self.capacity = kv.shape[3]
         self.length = 0
 
     @property
     def size_bytes(self) -> int:
         """Memory of keys and values together."""
-        return 2 * self.keys.numel() * self.keys.element_size()
+        return self.kv.numel() * self.kv.element_size()
 
     def reserve(self, tokens: int) -> None:
         """Make sure that `tokens` more fit.
@@ -80,19 +84,18 @@ class KVArena:
         holes, tail = np.flatnonzero(gone[:kept]), kept + np.flatnonzero(~gone[kept:])
         if len(holes):
             to, source = self._index(holes), self._index(tail)
-            self.keys[:, :, to] = self.keys[:, :, source]
-            self.values[:, :, to] = self.values[:, :, source]
+            self.kv.index_copy_(3, to, self.kv.index_select(3, source))
             moved[tail] = holes
         self.length = kept
         return moved
 
     def read_keys(self, slots: np.ndarray) -> Tensor:
         """The rotated keys of some slots, a copy [layers, kv_heads, n, head_dim]."""
-        return self.keys[:, :, self._index(slots)]
+        return self.keys.index_select(2, self._index(slots))
 
     def write_keys(self, slots: np.ndarray, keys: Tensor) -> None:
         """Replace the keys of some slots; rounds to the arena's dtype."""
-        self.keys[:, :, self._index(slots)] = keys.to(self.keys.dtype)
+        self.keys.index_copy_(2, self._index(slots), keys.to(self.keys.dtype))
 
     def clear(self) -> None:
         """Forget all tokens; nothing is copied."""

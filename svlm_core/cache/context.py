@@ -13,6 +13,7 @@ everything pending.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -34,7 +35,6 @@ class CachedContext:
             the arena yet: see `pending`.
         origin: absolute position of the head's first token.
         next_position: absolute position at which the next token continues.
-        counts: int32 [vocabulary], on the arena's device: how often each token id is in the segments.
     """
 
     def __init__(self, arena: KVArena, rotate: Rotate, vocabulary: int, contiguous: bool = True) -> None:
@@ -48,7 +48,14 @@ class CachedContext:
         """
         self.arena = arena
         self.segments: list[Segment] = []
-        self.counts = torch.zeros(vocabulary, dtype=torch.int32, device=arena.keys.device)
+        self._tokens = 0  # in all segments
+        self._counts = torch.zeros(vocabulary, dtype=torch.int32, device=arena.keys.device)
+        self._changes: tuple[list[int], list[int]] = (
+            [],
+            [],
+        )  # ids, and what is to be added to the count of each
+        self._slot_of = np.empty(arena.capacity, np.int64)
+        self._position_of = np.empty((3, arena.capacity), np.float32)
         self._rotate, self._contiguous = rotate, contiguous
         self.restart()
 
@@ -57,8 +64,7 @@ class CachedContext:
         self.arena.clear()
         self.origin = 0.0
         self.next_position = 0.0
-        self._slots = np.empty(0, np.int64)  # arena slot of each cached token, in logical order
-        self._positions = torch.empty(3, 0)  # absolute M-RoPE position of each cached token, in logical order
+        self._cached = 0
         # Un-rotated, float32 [layers, kv_heads, tokens, head_dim]: the head's, each chunk's speech.
         self._head_keys: Tensor | None = None
         self._speech_keys: dict[int, Tensor] = {}
@@ -71,49 +77,67 @@ class CachedContext:
     @property
     def pending(self) -> int:
         """Tokens at the end that the model has not been run on yet."""
-        return sum(len(segment.ids) for segment in self.segments) - len(self._slots)
+        return self._tokens - self._cached
 
     @property
     def cached_tokens(self) -> int:
         """Tokens in the arena."""
-        return len(self._slots)
+        return self._cached
+
+    @property
+    def counts(self) -> Tensor:
+        """How often each token id is in the segments, int32 [vocabulary], on the arena's device."""
+        if self._changes[0]:  # all that came since the last pass, as one kernel
+            index, change = torch.tensor(self._changes, device=self._counts.device)
+            self._counts.index_add_(0, index, change.int())
+            self._changes = [], []
+        return self._counts
 
     @property
     def positions(self) -> Tensor:
         """Positions counted from the head's first token, float32 [3, cached tokens], logical order."""
-        return self._positions - self.origin
+        return torch.from_numpy(self._positions - np.float32(self.origin))
 
     @property
     def slots(self) -> np.ndarray:
         """Arena slot of each cached token, int64 [cached tokens], logical order."""
-        return self._slots
+        return self._slot_of[: self._cached]
+
+    @property
+    def _positions(self) -> np.ndarray:
+        """Absolute M-RoPE position of each cached token, float32 [3, cached tokens], logical order."""
+        return self._position_of[:, : self._cached]
 
     def append(self, *segments: Segment) -> None:
         """Add segments at the end; their tokens are pending."""
         self.segments += segments
+        self._tokens += sum(len(segment.ids) for segment in segments)
         self._count([i for segment in segments for i in segment.ids], 1)
 
     def say(self, token: int) -> None:
         """Add a token to the last segment; it is pending."""
         self.segments[-1].ids.append(token)
-        self.counts[token] += 1
+        self._tokens += 1
+        self._counts[token] += 1
 
     def end_speech(self, speech: list[int], close: Segment) -> None:
         """Settle what the last segment says, and close the turn; may take pending tokens back."""
         self._count(self.segments[-1].ids, -1)
+        self._tokens += len(speech) - len(self.segments[-1].ids)
         self.segments[-1].ids = speech
         self._count(speech, 1)
         self.append(close)
 
-    def extend(self, positions: Tensor, next_position: float) -> None:
+    def extend(self, positions: np.ndarray, next_position: float) -> None:
         """Take over the tokens that a forward pass has just written into the arena.
 
         Args:
             positions: their absolute positions, float32 [3, L]; they are the first L pending tokens.
             next_position: where the token after them continues.
         """
-        self._slots = np.concatenate([self._slots, self.arena.extend(positions.shape[1])])
-        self._positions = torch.cat([self._positions, positions], dim=1)
+        before, self._cached = self._cached, self._cached + positions.shape[1]
+        self._slot_of[before : self._cached] = self.arena.extend(positions.shape[1])
+        self._position_of[:, before : self._cached] = positions
         self.next_position = next_position
 
     def drop_pending(self) -> None:
@@ -124,6 +148,7 @@ class CachedContext:
             excess -= len(segment.ids) - kept
             self._count(segment.ids[kept:], -1)
             segment.ids = segment.ids[:kept]
+        self._tokens = self._cached
 
     def remember_text(self) -> None:
         """Keep the un-rotated keys of the head and of finished speech, while they were rounded only once.
@@ -154,19 +179,25 @@ class CachedContext:
         # The old text grows by the moved speech, then loses its middle.
         tokens = _indices([spans[at], *(spans[i] for i in retention.move)])
         start, stop = retention.forget
-        before = _indices(spans[:at])
-        after = _indices([spans[i] for i in range(at + 1, len(spans)) if i not in going])
+        before = np.arange(spans[at][0])
+        stays = np.ones(self._tokens, bool)
+        for i in going:
+            stays[slice(*spans[i])] = False
+        after = spans[at][1] + np.flatnonzero(
+            stays[spans[at][1] : self._cached]
+        )  # what is pending stays pending
         order = np.concatenate([before, tokens[:start], tokens[stop:], after])
-        order = order[order < self.cached_tokens]  # what is pending stays pending
         leaving = np.concatenate([tokens[start:stop], _indices([spans[i] for i in retention.evict])])
         if self._contiguous:
             self._keep_head_keys(moved, len(before), spans[at][1], start, stop)
         text = previous.ids + [i for segment in moved for i in segment.ids]
         self._count(text[start:stop] + [i for k in retention.evict for i in self.segments[k].ids], -1)
+        self._tokens -= len(leaving)
         previous.ids = text[:start] + text[stop:]
-        renamed = self.arena.evict(self._slots[leaving])
-        self._slots = renamed[self._slots[order]]
-        self._positions = self._positions[:, torch.from_numpy(order)]
+        renamed = self.arena.evict(self.slots[leaving])
+        self._slot_of[: len(order)] = renamed[self.slots[order]]
+        self._position_of[:, : len(order)] = self._positions[:, order]
+        self._cached = len(order)
         self.segments = [segment for i, segment in enumerate(self.segments) if i not in going]
         if self._contiguous:
             self._place_head()
@@ -181,10 +212,10 @@ class CachedContext:
         if self.origin <= 0 or not self._contiguous:
             return
         head, shift = self._head_tokens(), -self.next_position
-        recent = self._slots[head:]
+        recent = self.slots[head:]
         shifts = torch.full((3, len(recent)), shift, device=self.arena.keys.device)
         self.arena.write_keys(recent, self._rotate(self.arena.read_keys(recent), shifts))
-        self._positions = self._positions + shift
+        self._positions[:] += np.float32(shift)
         self.origin += shift
         self.next_position = 0.0
         self._rotate_head()
@@ -199,17 +230,17 @@ class CachedContext:
         else:
             begin = float(recent[0, 0]) if recent.shape[1] else self.next_position
             origin = begin - head
-        unchanged = torch.equal(self._positions[0, :head], torch.arange(head) + origin)
+        stands = self._positions[0, :head]
         self.origin = origin
-        if not unchanged:
+        if not np.array_equal(stands, np.arange(head, dtype=np.float32) + np.float32(origin)):
             self._rotate_head()
 
     def _rotate_head(self) -> None:
         head = self._head_tokens()
-        positions = (torch.arange(head) + self.origin).expand(3, -1)  # text: all axes alike
-        self._positions = torch.cat([positions, self._positions[:, head:]], dim=1)
-        keys = self._rotate(self._head_keys, positions.to(self.arena.keys.device))
-        self.arena.write_keys(self._slots[:head], keys)
+        # text: all axes alike
+        self._positions[:, :head] = np.arange(head, dtype=np.float32) + np.float32(self.origin)
+        keys = self._rotate(self._head_keys, self._positions_of(0, head))
+        self.arena.write_keys(self.slots[:head], keys)
 
     def _keep_head_keys(
         self, moved: Sequence[Segment], text: int, text_end: int, start: int, stop: int
@@ -230,15 +261,20 @@ class CachedContext:
 
     def _unrotated(self, start: int, stop: int) -> Tensor:
         """Un-rotated keys of the tokens [start, stop) in logical order, float32."""
-        positions = self._positions[:, start:stop].to(self.arena.keys.device)
-        return self._rotate(self.arena.read_keys(self._slots[start:stop]), positions, inverse=True)
+        keys = self.arena.read_keys(self.slots[start:stop])
+        return self._rotate(keys, self._positions_of(start, stop), inverse=True)
+
+    def _positions_of(self, start: int, stop: int) -> Tensor:
+        """Absolute positions [3, n] of the tokens [start, stop) in logical order, on the arena's device."""
+        return torch.from_numpy(self._positions[:, start:stop]).to(self.arena.keys.device)
 
     def _count(self, ids: list[int], change: int) -> None:
-        index = torch.tensor(ids, dtype=torch.long, device=self.counts.device)
-        self.counts.index_add_(0, index, torch.full_like(index, change, dtype=torch.int32))
+        self._changes[0].extend(ids)
+        self._changes[1].extend([change] * len(ids))
 
     def _head_tokens(self) -> int:
-        return sum(len(segment.ids) for segment in self.segments if segment.chunk == HEAD)
+        head = takewhile(lambda segment: segment.chunk == HEAD, self.segments)
+        return sum(len(segment.ids) for segment in head)
 
     def _spans(self) -> list[tuple[int, int]]:
         """[start, stop) of each segment in logical order."""

@@ -16,9 +16,8 @@ class KVPool:
     """Rows for the arenas of some streams, of one capacity.
 
     Attributes:
-        keys: rotated keys [rows, layers, kv_heads, capacity + 1, head_dim]; the last slot of a row is no
+        kv: keys and values, [rows, 2, layers, kv_heads, capacity + 1, head_dim]; the last slot of a row is no
             arena's: there a step of all rows writes for those that have nothing to say.
-        values: the same shape.
         rows: number of rows.
         capacity: slots of each row's arena.
         free: rows that no arena has.
@@ -35,9 +34,8 @@ class KVPool:
         device: torch.device,
     ) -> None:
         """Allocate everything at once."""
-        shape = (rows, layers, kv_heads, capacity + 1, head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        shape = (rows, 2, layers, kv_heads, capacity + 1, head_dim)
+        self.kv = torch.zeros(shape, dtype=dtype, device=device)
         self.rows, self.capacity = rows, capacity
         self.free = list(range(rows))
 
@@ -61,12 +59,9 @@ class PooledArena(KVArena):
     def __init__(self, pool: KVPool, row: int) -> None:
         """Made by KVPool.take."""
         self.pool, self.row = pool, row
-        self.keys, self.values = (each[row, :, :, : pool.capacity] for each in (pool.keys, pool.values))
+        self._use(pool.kv[row, :, :, :, : pool.capacity])
         # Attention over the whole row gives no weight to what is not live, but 0 * NaN is NaN.
-        self.keys.zero_()
-        self.values.zero_()
-        self.capacity = pool.capacity
-        self.length = 0
+        self.kv.zero_()
 
 
 class KVPools:

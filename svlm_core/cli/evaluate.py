@@ -1,4 +1,4 @@
-"""`svlm eval world`: hours of an unseen world against its truth."""
+"""`svlm eval world`: hours of an unseen world against its truth. `svlm eval bag`: a recording."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from svlm_core.cli.settings import add_model_options, load
 from svlm_core.errors import ConfigError
+from svlm_core.sources.bag import BagSource
 from svlm_core.world import FIRST_EVALUATION_SEED
+
+if TYPE_CHECKING:
+    from svlm_core.evaluation.recording import Evaluation
 
 
 def add_parser(verbs: Any) -> None:
@@ -31,10 +35,33 @@ def add_parser(verbs: Any) -> None:
     world.add_argument("--seconds", type=int, default=7200, help="length (default: %(default)s)")
     world.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     add_model_options(world)
-    world.set_defaults(run=run)
+    world.set_defaults(run=run_world)
+    bag = actions.add_parser(
+        "bag",
+        help="a ROS 2 bag in lock step, without ROS: events, captions, video, figures, a report",
+        description="Stream an image topic of a bag chunk by chunk, each waiting for the model, so two runs "
+        "write the same bytes. Writes events.jsonl, captions.vtt, annotated.mp4, metrics.json, timing.json "
+        "(what depends on the machine) and report.html, one page that loads nothing. Ctrl-C, and a bag that "
+        "breaks, keep what was done. docs/bags.md says how to record, and what a truth file looks like.",
+    )
+    bag.add_argument(
+        "bag", type=Path, metavar="BAG", help="a rosbag2 folder, or a .mcap or .db3 file, compressed or not"
+    )
+    bag.add_argument(
+        "--image-topic",
+        default="",
+        metavar="TOPIC",
+        help="sensor_msgs/Image or CompressedImage; not needed if the bag has only one",
+    )
+    bag.add_argument(
+        "--truth", type=Path, metavar="FILE.jsonl", help="what is true; without it nothing is judged"
+    )
+    bag.add_argument("--out", type=Path, required=True, metavar="DIR", help="made if it does not exist")
+    add_model_options(bag)
+    bag.set_defaults(run=run_bag)
 
 
-def run(options: argparse.Namespace) -> int:
+def run_world(options: argparse.Namespace) -> int:
     """Evaluate; prints the figures, and writes them to --json."""
     if options.seed < FIRST_EVALUATION_SEED:
         raise ConfigError(f"--seed {options.seed}: seeds below {FIRST_EVALUATION_SEED} are for training only")
@@ -52,6 +79,54 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         _write(options.json, "w", text + "\n")
     return 0
+
+
+def run_bag(options: argparse.Namespace) -> int:
+    """Evaluate; prints a summary, after the files are written."""
+    with BagSource(options.bag, options.image_topic) as source:
+        from svlm_core.evaluation.truth import read_truth
+
+        truths = read_truth(options.truth, source.origin_ns) if options.truth else []
+        try:
+            options.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--out {options.out}: cannot be made ({error.strerror})") from error
+        model, config = load(options)
+        from svlm_core.evaluation.recording import REPORT, evaluate_recording, write_file
+        from svlm_core.evaluation.report import render_report
+        from svlm_core.model.load import EMBEDDED
+
+        about = {
+            "recording": options.bag.resolve().name,
+            "model": options.model or EMBEDDED,
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "quantize": options.quantize,
+        }
+        with tqdm(total=source.frames_total, unit="frame", desc=source.name, file=sys.stderr) as bar:
+            evaluation = evaluate_recording(model, config, source, truths, options.out, about, bar)
+    write_file(options.out / REPORT, render_report(evaluation))
+    print(_summary(evaluation))
+    print(options.out / REPORT)
+    if evaluation.error:
+        raise evaluation.error
+    return 0
+
+
+def _summary(evaluation: Evaluation) -> str:
+    metrics, timing = evaluation.metrics, evaluation.timing
+    dropped = ", ".join(f"{n} {reason}" for reason, n in metrics["frames_dropped"].items()) or "none"
+    lines = [
+        f"{metrics['chunks']} chunks ({metrics['silent_chunks']} silent), {metrics['events']} events; "
+        f"frames: {metrics['frames_received']} received, {metrics['frames_used']} used, dropped: {dropped}; "
+        f"chunk p50 {timing['chunk_ms_p50']:.1f} ms, p99 {timing['chunk_ms_p99']:.1f} ms"
+    ]
+    if metrics["truth"]:
+        shares = [metrics[name] for name in ("event_accuracy", "silence_precision", "silence_recall")]
+        events, precision, recall = ("none" if share is None else f"{share:.3f}" for share in shares)
+        lines.append(
+            f"right: {events} of {metrics['n_events']} events; silence precision {precision}, recall {recall}"
+        )
+    return "\n".join(lines)
 
 
 def _write(path: Path, mode: str, text: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from svlm_core.cli.settings import add_model_options, load
-from svlm_core.errors import ConfigError
+from svlm_core.errors import ConfigError, QueryError
 from svlm_core.sinks.jsonl import JsonLines
 from svlm_core.sinks.sink import Sink
 from svlm_core.sinks.terminal import Terminal
@@ -17,6 +17,7 @@ from svlm_core.sinks.video import AnnotatedVideo
 from svlm_core.sinks.webvtt import WebVtt
 from svlm_core.sources.open import ACCEPTED, open_source
 from svlm_core.sources.paced import Paced
+from svlm_core.stream.query import TimedQuery
 
 if TYPE_CHECKING:
     from svlm_core.stream.commentator import Stream, StreamSummary
@@ -33,6 +34,14 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help=ACCEPTED)
     parser.add_argument("--realtime", action="store_true", help="play recorded sources like live cameras")
+    parser.add_argument(
+        "--ask",
+        action="append",
+        default=[],
+        metavar="TEXT@SECONDS",
+        help="ask something when the stream is that old, for example 'how many people?@12.5'; the answer is "
+        "an event of kind answer, its query_id the number of the --ask: 1, 2, ...",
+    )
     parser.add_argument("--jsonl", metavar="FILE", help="write the events, one JSON object a line")
     parser.add_argument("--vtt", metavar="FILE", help="write WebVTT subtitles (of one source)")
     parser.add_argument(
@@ -48,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
     many = len(options.sources) > 1
     if many and (options.mp4 or options.vtt):
         raise ConfigError("--mp4 and --vtt are of one source; --jsonl takes the events of all")
+    queries = [_timed_query(text, str(number)) for number, text in enumerate(options.ask, 1)]
     with ExitStack() as open_things:
         sources = [open_things.enter_context(open_source(spec)) for spec in options.sources]
         if options.realtime:
@@ -62,14 +72,16 @@ def run(options: argparse.Namespace) -> int:
         if many:
             engine = open_things.enter_context(Engine(model, max_batch=len(sources)))
             streams = cameras = [engine.open(config) for _ in sources]
-        runs = [StreamRun(source, stream) for source, stream in zip(sources, streams, strict=True)]
+        runs = [StreamRun(source, stream, queries) for source, stream in zip(sources, streams, strict=True)]
         sinks: list[Sink] = []
         if options.jsonl:
             sinks.append(open_things.enter_context(JsonLines(options.jsonl)))
         if options.vtt:
-            sinks.append(open_things.enter_context(WebVtt(options.vtt)))
+            sinks.append(open_things.enter_context(WebVtt(options.vtt, origin_ns=sources[0].origin_ns)))
         if not options.quiet:
-            sinks.append(Terminal(sys.stdout, show_camera=many))  # last: what is seen there is in the files
+            origin_ns = min(source.origin_ns for source in sources)
+            # last: what is seen there is in the files
+            sinks.append(Terminal(sys.stdout, origin_ns, show_camera=many))
         video = open_things.enter_context(AnnotatedVideo(options.mp4, config.fps)) if options.mp4 else None
         parallel = ParallelRuns(runs, lambda number: cameras[number].close())
         try:
@@ -85,9 +97,21 @@ def run(options: argparse.Namespace) -> int:
             for source, one, stream in zip(sources, runs, streams, strict=True):
                 name = f"{source.name}: " if many else ""
                 print(name + _summary(one.summary(), stream.capacity_tokens), file=sys.stderr)
+                for query in one.unasked:
+                    print(f"{name}ended before it could be asked: {query.text}", file=sys.stderr)
             for number, error in parallel.errors.items():
                 print(f"svlm: {sources[number].name}: {error}", file=sys.stderr)
     return 1 if parallel.errors else 0
+
+
+def _timed_query(option: str, query_id: str) -> TimedQuery:
+    text, _, seconds = option.rpartition("@")
+    try:
+        return TimedQuery(text, query_id, float(seconds))
+    except ValueError:
+        raise ConfigError(f"--ask takes TEXT@SECONDS, got {option!r}") from None
+    except QueryError as error:
+        raise ConfigError(f"--ask {option!r}: {error}") from None
 
 
 def _summary(summary: StreamSummary, capacity: int) -> str:

@@ -1,4 +1,4 @@
-"""`svlm world render`: a clip of the synthetic world and its truth."""
+"""`svlm world render | bag`: the synthetic world on disk, and its truth."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any
 
 from tqdm import tqdm
 
+from svlm_core.world.bag import IMAGES, STORAGES, TOPIC, TRUTH, write_bag
 from svlm_core.world.clip import write_clip
 
 
 def add_parser(verbs: Any) -> None:
     """Describe the verb."""
     parser = verbs.add_parser(
-        "world", help="make clips of the synthetic world", description="The synthetic world."
+        "world",
+        help="make clips and bags of the synthetic world, with their truth",
+        description="The synthetic world on disk, with its truth beside it. docs/world.md has the grammar.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     render = actions.add_parser(
@@ -24,19 +27,58 @@ def add_parser(verbs: Any) -> None:
         description="Write a video of the world and, beside it, the truth as JSON lines: second, sentence "
         "(null for silence), kind (seen now, motion, memory, silence). docs/world.md has the grammar.",
     )
-    render.add_argument(
-        "--seed", type=int, required=True, help="which world; from 1000000 on, for evaluation only"
-    )
-    render.add_argument("--seconds", type=int, required=True, help="length")
+    _add_what(render)
     render.add_argument(
         "--out", type=Path, required=True, metavar="CLIP.mp4", help="the truth goes to CLIP.jsonl"
     )
-    render.set_defaults(run=run)
+    render.set_defaults(run=run_render)
+    bag = actions.add_parser(
+        "bag",
+        help="write a ROS 2 bag and its truth, without ROS",
+        description=f"Write a rosbag2 folder that holds the world as the image topic {TOPIC}, and in it "
+        f"{TRUTH}, one JSON object a second. Equal seeds give equal stamps and pictures, whenever the bag is "
+        "made. Try it: svlm world bag --seed 1000007 --seconds 120 --out drive, then "
+        f"svlm eval bag drive --truth drive/{TRUTH} --out report",
+    )
+    _add_what(bag)
+    bag.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="must not exist yet")
+    bag.add_argument(
+        "--storage", choices=STORAGES, default=STORAGES[0], help="file format (default: %(default)s)"
+    )
+    bag.add_argument(
+        "--images",
+        choices=IMAGES,
+        default=IMAGES[0],
+        help="raw: sensor_msgs/Image; png (loses nothing) and jpeg: sensor_msgs/CompressedImage on "
+        f"{TOPIC}/compressed (default: %(default)s)",
+    )
+    bag.set_defaults(run=run_bag)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Render."""
-    with tqdm(total=options.seconds, unit="s", desc=options.out.name, file=sys.stderr) as bar:
+def run_render(options: argparse.Namespace) -> int:
+    """Render a clip."""
+    with _bar(options) as bar:
         truth = write_clip(options.seed, options.seconds, options.out, bar.update)
     print(f"{options.out}, {truth}")
     return 0
+
+
+def run_bag(options: argparse.Namespace) -> int:
+    """Write a bag."""
+    with _bar(options) as bar:
+        truth = write_bag(
+            options.seed, options.seconds, options.out, options.storage, options.images, bar.update
+        )
+    print(f"{options.out}, {truth}")
+    return 0
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seed", type=int, required=True, help="which world; from 1000000 on, for evaluation only"
+    )
+    parser.add_argument("--seconds", type=int, required=True, help="length")
+
+
+def _bar(options: argparse.Namespace) -> tqdm[Any]:
+    return tqdm(total=options.seconds, unit="s", desc=options.out.name, file=sys.stderr)

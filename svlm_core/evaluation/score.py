@@ -42,7 +42,7 @@ def score(seconds: Sequence[Judged]) -> dict[str, Any]:
     events = [second for second in seconds if second.truth]
     quiet = [second for second in seconds if not second.said]
     to_be_quiet = [second for second in seconds if not second.truth]
-    kinds = {event.kind for event in events} | {event.sense for event in events}
+    kinds = ({event.kind for event in events} | {event.sense for event in events}) - {""}
     by_kind = {kind: _share([e for e in events if kind in (e.kind, e.sense)]) for kind in sorted(kinds)}
     parts = np.array_split(np.arange(len(seconds)), QUARTERS)
     memories = [event for event in events if event.age_s is not None]

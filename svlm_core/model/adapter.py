@@ -12,9 +12,10 @@ from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from svlm_core.errors import ModelError
 from svlm_core.model.attention import choose_attention
-from svlm_core.model.decoder import Decoder, rotate
+from svlm_core.model.decoder import Decoder
 from svlm_core.model.dialect import Dialect
 from svlm_core.model.product import product
+from svlm_core.model.rope import Rope
 from svlm_core.model.vision import Grid, VisionInput
 
 __all__ = ["StreamModel", "VisionInput"]
@@ -42,6 +43,7 @@ class StreamModel(ABC):
             family adds vision behind several layers.
         eos_token_ids: any of them ends the model's turn.
         dialect: the special tokens of the family's turns and pictures.
+        rope: the decoder's rotary positions.
         decoder: the language model over packed, cached streams.
     """
 
@@ -60,6 +62,7 @@ class StreamModel(ABC):
     feature_size: int
     eos_token_ids: frozenset[int]
     dialect: Dialect
+    rope: Rope
     decoder: Decoder
 
     def __init__(
@@ -95,7 +98,8 @@ class StreamModel(ABC):
         self.max_positions = text.max_position_embeddings
         self.video_token_id = tokenizer.get_vocab().get(dialect.visual_token, -1)
         self.eos_token_ids = _eos_token_ids(hf, tokenizer)
-        self._text_model = text_model
+        self._text_model, self._lm_head = text_model, hf.get_output_embeddings()
+        self.rope = Rope(text_model.rotary_emb)
         self.decoder = Decoder(text_model, self.rope, choose_attention(self.device, self.dtype))
         if len(tokenizer) > self.vocab_size:
             raise ModelError(
@@ -179,8 +183,12 @@ class StreamModel(ABC):
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits of hidden states: [..., hidden_size] -> float32 [..., vocab_size]."""
-        logits: Tensor = product(self.hf.get_output_embeddings(), hidden).float()
-        return logits
+        lm_head = self._lm_head
+        if lm_head.bias is not None or hidden.ndim != 2:
+            logits: Tensor = lm_head(hidden)
+        else:
+            logits = product(hidden, lm_head.weight)
+        return logits.float()
 
     @abstractmethod
     def vision_positions(self, grid: Grid, base: float, seconds_per_grid_step: float) -> Tensor:
@@ -199,34 +207,9 @@ class StreamModel(ABC):
     def vision_extent(self, grid: Grid, seconds_per_grid_step: float) -> float:
         """How far a visual block advances positions: text behind one at `base` goes on at base + extent."""
 
-    def rope(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """The decoder's rotary angles.
-
-        Args:
-            positions: float32 [3, T]: t, h, w of each token.
-
-        Returns:
-            cos and sin, float32 [T, head_dim], scaled where the checkpoint's RoPE type scales.
-        """
-        cos, sin = self._text_model.rotary_emb(positions.new_empty(0), positions[:, None])  # [1, T, head_dim]
-        return cos[0], sin[0]
-
     def rotate(self, keys: Tensor, positions: Tensor, inverse: bool = False) -> Tensor:
-        """Apply the decoder's rotary embedding to keys, or take it off.
-
-        Args:
-            keys: [..., L, head_dim].
-            positions: int or float [3, L], on the device of the keys.
-            inverse: take the rotation at these positions off instead.
-
-        Returns:
-            float32 [..., L, head_dim], so that whoever stores it rounds once.
-        """
-        cos, sin = self.rope(positions.float())
-        if inverse:  # some RoPE types also scale, so the transpose alone would not undo it
-            scale = self._text_model.rotary_emb.attention_scaling
-            cos, sin = cos / scale**2, -sin / scale**2
-        return rotate(keys.float(), cos, sin)
+        """Apply the decoder's rotary embedding to keys, or take it off; see Rope.rotate."""
+        return self.rope.rotate(keys, positions, inverse)
 
 
 def _eos_token_ids(hf: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

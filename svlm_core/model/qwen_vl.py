@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from svlm_core.errors import ModelError
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.dialect import QWEN, Dialect
-from svlm_core.model.tower import QwenTower
+from svlm_core.model.tower import GRIDS, QwenTower
 from svlm_core.model.vision import Grid, Patchifier, VisionInput
 
 
@@ -51,6 +52,7 @@ class QwenVL(StreamModel):
         self._patchifier = patchifier
         self.frames_per_step = patchifier.temporal_patch
         self._tower = QwenTower(hf.model.visual)
+        self._block = lru_cache(GRIDS)(self._block_at_zero)
         # Qwen2.5-VL, whose config has the rate, counts time; the others count temporal patches.
         self._tokens_per_second: float | None = getattr(hf.config.vision_config, "tokens_per_second", None)
 
@@ -69,15 +71,19 @@ class QwenVL(StreamModel):
 
     def vision_positions(self, grid: Grid, base: float, seconds_per_grid_step: float) -> Tensor:
         """See StreamModel."""
-        steps, rows, columns = self._merged(grid)
-        times = torch.arange(steps) * self._time_step(seconds_per_grid_step)
-        axes = torch.meshgrid(times, torch.arange(rows).float(), torch.arange(columns).float(), indexing="ij")
-        return torch.stack(axes).reshape(3, -1) + base
+        return self._block(grid, seconds_per_grid_step) + base
 
     def vision_extent(self, grid: Grid, seconds_per_grid_step: float) -> float:
         """See StreamModel."""
         steps, rows, columns = self._merged(grid)
         return max((steps - 1) * self._time_step(seconds_per_grid_step), rows - 1, columns - 1) + 1
+
+    def _block_at_zero(self, grid: Grid, seconds_per_grid_step: float) -> Tensor:
+        """Positions of a block that begins at position 0, float32 [3, tokens]."""
+        steps, rows, columns = self._merged(grid)
+        times = torch.arange(steps) * self._time_step(seconds_per_grid_step)
+        axes = torch.meshgrid(times, torch.arange(rows).float(), torch.arange(columns).float(), indexing="ij")
+        return torch.stack(axes).reshape(3, -1)
 
     def _merged(self, grid: Grid) -> Grid:
         merge = self._patchifier.merge

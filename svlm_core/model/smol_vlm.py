@@ -92,10 +92,5 @@ class SmolVLM(StreamModel):
         """See StreamModel."""
         return self._tokens(grid)
 
-    def rope(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """See StreamModel; the three axes are one."""
-        cos, sin = self._text_model.rotary_emb(positions.new_empty(0), positions[:1])  # [1, T, head_dim]
-        return cos[0], sin[0]
-
     def _tokens(self, grid: Grid) -> int:
         return grid[0] * grid[1] * grid[2] // self._squarer.merge**2

@@ -18,7 +18,7 @@ from transformers.vision_utils import (
 from svlm_core.model.attention import FLASH, flash_can
 from svlm_core.model.vision import Grid
 
-_GRIDS = 64  # a stream has one grid; a batch of chunks, another for each number of them
+GRIDS = 64  # a stream has one grid; a batch of chunks, another for each number of them
 
 
 class PatchProduct(nn.Module):
@@ -48,7 +48,7 @@ class QwenTower:
         if flash_can(visual.device, visual.dtype):
             visual.set_attn_implementation(FLASH)
         self._visual = visual
-        self._known = lru_cache(_GRIDS)(self._geometry)
+        self._known = lru_cache(GRIDS)(self._geometry)
 
     def __call__(self, patches: Tensor, grid: Grid) -> Any:
         """Run the tower.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from svlm_core.events import KIND_GAP, CommentaryEvent
+from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, CommentaryEvent
 from svlm_core.frames import NS_PER_S
 from svlm_core.sinks.sink import Sink
 
@@ -12,7 +12,10 @@ _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
 class Terminal(Sink):
-    """One line per event: `[mm:ss.s] text   (latency)`; gaps are marked, and dimmed on a real terminal."""
+    """One line per event: `[mm:ss.s] text   (latency)`.
+
+    Answers say which question they belong to. Gaps and resets are marked, and dimmed on a real terminal.
+    """
 
     def __init__(self, stream: TextIO, origin_ns: int = 0, show_camera: bool = False) -> None:
         """Write to a stream, which stays open.
@@ -31,12 +34,12 @@ class Terminal(Sink):
         line = f"[{tenths // 600:02d}:{tenths // 10 % 60:02d}.{tenths % 10}] "
         if self._show_camera:
             line = f"{_printable(event.camera)} {line}"
-        if event.kind == KIND_GAP:
-            line += f"-- gap: {gap_text(event)} --"
+        if event.kind in (KIND_COMMENTARY, KIND_ANSWER):
+            line += f"{_printable(said(event))}   ({event.latency_ms:.0f} ms)"
+        else:
+            line += f"-- {event.kind}: {_printable(notice(event))} --"
             if self._stream.isatty():
                 line = f"{_DIM}{line}{_PLAIN}"
-        else:
-            line += f"{_printable(event.text)}   ({event.latency_ms:.0f} ms)"
         self._stream.write(line + "\n")
         self._stream.flush()
 
@@ -44,8 +47,17 @@ class Terminal(Sink):
         """Nothing to do: the stream belongs to the caller."""
 
 
-def gap_text(event: CommentaryEvent) -> str:
-    """What was lost, for people: "4 frames not seen (3 stale, 1 rate)"."""
+def said(event: CommentaryEvent) -> str:
+    """Commentary or an answer, for people: "red stops", "answer q1: two"."""
+    if event.kind == KIND_COMMENTARY:
+        return event.text
+    return f"{event.kind} {event.query_id}".rstrip() + f": {event.text or '(no words)'}"
+
+
+def notice(event: CommentaryEvent) -> str:
+    """Why a stream was reset; of a gap what was lost: "4 frames not seen (3 stale, 1 rate)"."""
+    if event.kind != KIND_GAP:
+        return event.text
     lost = sum(event.frames_dropped.values())
     reasons = ", ".join(f"{frames} {reason}" for reason, frames in event.frames_dropped.items() if frames)
     return f"{lost} frames not seen ({reasons})" if lost else "nothing was seen"

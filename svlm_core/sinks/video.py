@@ -12,10 +12,10 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from svlm_core.errors import SvlmError
-from svlm_core.events import KIND_GAP, CommentaryEvent
+from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, CommentaryEvent
 from svlm_core.frames import NS_PER_S, Chunk
 from svlm_core.sinks.caption import CaptionStrip
-from svlm_core.sinks.terminal import gap_text
+from svlm_core.sinks.terminal import notice, said
 
 MIN_WIDTH_PX = 336  # narrower frames are enlarged, or their captions could not be read
 LINGER_S = 4.0  # how long a caption stays when nothing new is said
@@ -65,7 +65,7 @@ class AnnotatedVideo:
 
         Args:
             chunk: the frames, all chunks of one size.
-            events: what the commentator said about the chunk; a gap is shown if there are no words.
+            events: what the commentator said about the chunk; a gap or reset is shown if there are no words.
 
         Raises:
             SvlmError: the file cannot be written, for example because the disk is full.
@@ -73,8 +73,8 @@ class AnnotatedVideo:
         if self._failed:  # FFmpeg crashes when it is asked to go on
             raise SvlmError(f"{self._path}: cannot be written any more, after an earlier error")
         if events:
-            words = [event.text for event in events if event.kind != KIND_GAP]
-            self._caption = words[-1] if words else f"[{gap_text(events[-1])}]"
+            words = [said(event) for event in events if event.kind in (KIND_COMMENTARY, KIND_ANSWER)]
+            self._caption = words[-1] if words else f"[{notice(events[-1])}]"
             self._caption_until_ns = chunk.frames[-1].stamp_ns + round(LINGER_S * NS_PER_S)
         try:
             for frame in chunk.frames:

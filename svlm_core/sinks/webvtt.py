@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from svlm_core.events import KIND_GAP, CommentaryEvent
+from svlm_core.events import KIND_ANSWER, CommentaryEvent
 from svlm_core.sinks.sink import Sink
 from svlm_core.sinks.text_file import TextFile
 
@@ -16,7 +16,8 @@ class WebVtt(Sink):
     """One cue per event with words, shown until the next one begins but not longer than `show_s`.
 
     A cue is written complete at once, and its end is shortened in place when the next one turns out to begin
-    earlier, so the file is valid subtitles at every moment. Gaps have no words and make no cue.
+    earlier, so the file is valid subtitles at every moment. Answers have a voice of their own, by which they
+    can be told apart. Gaps and resets have no words and make no cue.
     """
 
     def __init__(self, path: str | Path, show_s: float = 3.0, origin_ns: int = 0) -> None:
@@ -40,9 +41,11 @@ class WebVtt(Sink):
 
     def write(self, event: CommentaryEvent) -> None:
         """Append one cue."""
-        text = _cue_text(event.text)
-        if event.kind == KIND_GAP or not text:
+        text = _cue_text(event.words)
+        if not text:
             return
+        if event.kind == KIND_ANSWER:
+            text = f"<v Answer>{text}</v>"
         # cues must be in the order of their starts
         start_ms = max(self._start_ms, (event.stamp_oldest_ns - self._origin_ns) // _NS_PER_MS)
         if start_ms < self._end_ms and self._file.seekable:

@@ -1,1 +1,1 @@
-"""Where frames come from: videos, folders, cameras, the synthetic world."""
+"""Where frames come from: videos, folders, bags, cameras, the synthetic world."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from svlm_core.errors import SourceError
+from svlm_core.sources.bag import BagSource
+from svlm_core.sources.bag_files import is_bag
 from svlm_core.sources.camera import Camera
 from svlm_core.sources.folder import ImageFolder
 from svlm_core.sources.network import SCHEMES, NetworkStream
@@ -15,8 +17,8 @@ from svlm_core.sources.video import VideoFile
 from svlm_core.sources.world import WorldSource
 
 ACCEPTED = (
-    "a video file, a folder of pictures, a camera index (0), rtsp://HOST/PATH, http://HOST/PATH, "
-    "or world://SEED?seconds=N"
+    "a video file, a folder of pictures, a bag (FOLDER, FILE.mcap or FILE.db3, with ?topic=/NAME if it has "
+    "several image topics), a camera index (0), rtsp://HOST/PATH, http://HOST/PATH, or world://SEED?seconds=N"
 )
 
 
@@ -24,8 +26,9 @@ def open_source(spec: str, folder_fps: float = 2.0) -> Source:
     """Open a source of frames.
 
     Args:
-        spec: the path of a video or of a folder of pictures, a camera index ("0"; a file of that name
-            is "./0"), an RTSP or HTTP URL, or "world://SEED", with "?seconds=N" to end it.
+        spec: the path of a video or of a folder of pictures, the path of a bag, with "?topic=/NAME" to choose
+            an image topic, a camera index ("0"; a file of that name is "./0"), an RTSP or HTTP URL, or
+            "world://SEED", with "?seconds=N" to end it.
         folder_fps: frame rate of a folder of pictures, which has none of its own.
 
     Raises:
@@ -42,8 +45,21 @@ def open_source(spec: str, folder_fps: float = 2.0) -> Source:
         raise SourceError(f"unknown source {spec!r}; accepted are {ACCEPTED}")
     path = Path(spec)
     if not path.exists():
+        before, separator, options = spec.rpartition("?")
+        if separator and Path(before).exists() and is_bag(Path(before)):
+            return _bag(spec, Path(before), options)
         raise SourceError(f"{spec}: there is no such file or folder; accepted are {ACCEPTED}")
+    if is_bag(path):
+        return BagSource(path)
     return ImageFolder(path, folder_fps) if path.is_dir() else VideoFile(path)
+
+
+def _bag(spec: str, path: Path, query: str) -> BagSource:
+    """Read PATH?topic=/NAME."""
+    options = parse_qsl(query, keep_blank_values=True)
+    if [name for name, _ in options] != ["topic"] or not options[0][1]:
+        raise SourceError(f"{spec}: {query!r} is not understood; write {path}?topic=/front/image_raw")
+    return BagSource(path, options[0][1])
 
 
 def _world(spec: str) -> WorldSource:

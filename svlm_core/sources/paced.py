@@ -22,6 +22,7 @@ class Paced(Source):
     def __init__(self, source: Source) -> None:
         """Wrap a source; it is closed with this one."""
         self.name, self.fps, self.frames_total = source.name, source.fps, source.frames_total
+        self.frame_id, self.origin_ns = source.frame_id, source.origin_ns
         self._source = source
         self._closed = threading.Event()
 
@@ -29,12 +30,14 @@ class Paced(Source):
         """The source's frames, each at its time."""
         start_s, first_ns = 0.0, None
         for frame in self._source:
+            self.broken = self._source.broken
             if first_ns is None:
                 start_s, first_ns = time.monotonic(), frame.stamp_ns
             due_s = start_s + (frame.stamp_ns - first_ns) / NS_PER_S
             if self._closed.wait(max(0.0, due_s - time.monotonic())):
                 return
             yield frame
+        self.broken = self._source.broken
 
     def close(self) -> None:
         """End the iteration at once, also while it waits for a frame's time."""

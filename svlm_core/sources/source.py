@@ -21,12 +21,18 @@ class Source(Protocol):
         live: True when frames come at their own pace and are lost if nobody takes them.
         fps: nominal frames per second; 0.0 when the source does not say. The stamps of the frames decide.
         frames_total: frames to expect, an estimate; None when endless or not known.
+        frame_id: the camera's coordinate frame, where the source knows it (recorded image headers).
+        origin_ns: the stamp at which the recording begins; cameras stamp by the clock and leave it at 0.
+        broken: messages passed over so far because they were no pictures.
     """
 
     name: str
     live: bool
     fps: float
     frames_total: int | None
+    frame_id: str = ""
+    origin_ns: int = 0
+    broken: int = 0
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames, oldest first.

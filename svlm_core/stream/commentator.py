@@ -163,8 +163,9 @@ class Commentator:
             the words if there are any.
 
         Raises:
-            NumericsError: as StreamSession.step. The next call or restart returns first that everything is
-                forgotten, and an answer without words if the chunk was asked: no question is put twice.
+            NumericsError: as StreamSession.step. The next call, or restart or dismiss, returns first that
+                everything is forgotten, and an answer without words if the chunk was asked: no question is
+                put to the model twice.
             SvlmError: as StreamSession.step; the question stays for the next chunk.
         """
         config = self._stream.config
@@ -177,7 +178,8 @@ class Commentator:
             self.last = result = self._stream.step(chunk, vision, self._budget, query)
         except NumericsError as error:
             self._owed.append(self._event(str(error), KIND_RESET, chunk.index, (newest_ns, newest_ns)))
-            self._owed += self._dismiss(chunk.index, (oldest_ns, newest_ns), 1)
+            if query:
+                self._owed += self._dismiss(1, chunk.index, (oldest_ns, newest_ns))
             self._unfinished = ""
             raise
         latency_ms = (time.monotonic() - arrived_s) * 1e3
@@ -213,7 +215,7 @@ class Commentator:
             reason: why, in plain words: "time jumped back by 3.2 s".
 
         Returns:
-            An event of kind `reset`, about the last frame of the old stream.
+            What is owed after an error, then an event of kind `reset`, about the old stream's last frame.
         """
         self._stream.reset()
         self.frame_id = frame_id
@@ -223,9 +225,14 @@ class Commentator:
         return events
 
     def dismiss(self) -> list[CommentaryEvent]:
-        """Answer all questions that wait, without words; for when no further chunk will come."""
+        """Answer all questions that wait, without words; for when no further chunk will come.
+
+        Returns:
+            What is owed after an error, then the answers, about the last frame.
+        """
+        owed, self._owed = self._owed, []
         last_ns = self._newest_ns or 0
-        return self._dismiss(max(0, self._next_chunk - 1), (last_ns, last_ns), len(self._asked))
+        return owed + self._dismiss(len(self._asked), max(0, self._next_chunk - 1), (last_ns, last_ns))
 
     def summary(self) -> StreamSummary:
         """Counts and latencies so far."""
@@ -243,9 +250,9 @@ class Commentator:
             self._stream.cache_tokens,
         )
 
-    def _dismiss(self, chunk_index: int, span_ns: tuple[int, int], most: int) -> list[CommentaryEvent]:
-        """Answers without words for the oldest waiting questions, `most` of them at most."""
-        queries = [self._asked.popleft() for _ in range(min(most, len(self._asked)))]
+    def _dismiss(self, count: int, chunk_index: int, span_ns: tuple[int, int]) -> list[CommentaryEvent]:
+        """Answers without words for the oldest `count` waiting questions."""
+        queries = [self._asked.popleft() for _ in range(count)]
         return [
             self._event("", KIND_ANSWER, chunk_index, span_ns, query_id=query.query_id) for query in queries
         ]

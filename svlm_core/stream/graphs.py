@@ -93,8 +93,7 @@ class GraphDecoder:
         ids = torch.cat([*(piece.ids for piece in pieces), pieces[0].ids.new_zeros(len(idle))])
         positions = torch.cat([piece.positions for piece in pieces], dim=1)  # [3, n]
         positions = torch.cat([positions, positions.new_zeros(3, len(idle))], dim=1)
-        cos, sin = (axis.to(model.dtype)[:, None] for axis in model.rope(positions[:, order]))
-        inputs = StepInputs(ids[order], cos, sin, lengths)
+        inputs = StepInputs(ids[order], *model.decoder.angles(positions[:, order]), lengths)
         step: Step = partial(self._step, pool)
         if model.device.type == "cuda":
             graphs = self._graphs.setdefault(pool, {})
@@ -112,10 +111,10 @@ class GraphDecoder:
         slots = torch.arange(pool.capacity + 1, device=ids.device)
         live = slots <= lengths[:, None]  # [B, capacity + 1]
 
-        def mix(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            # views [B, kv_heads, capacity + 1, head_dim]
-            keys, values = pool.keys[: len(ids), layer], pool.values[: len(ids), layer]
-            keys[rows, :, lengths], values[rows, :, lengths] = k, v
+        def mix(layer: int, q: Tensor, kv: Tensor) -> Tensor:
+            memory = pool.kv[: len(ids), :, layer]  # a view [B, 2, kv_heads, capacity + 1, head_dim]
+            memory[rows, :, :, lengths] = kv
+            keys, values = memory.unbind(1)
             seen = functional.scaled_dot_product_attention(
                 q.view(len(ids), kv_heads, -1, dim),  # the heads of a group are the queries of their key head
                 keys,
@@ -125,7 +124,7 @@ class GraphDecoder:
             )
             return seen.reshape(len(ids), -1)
 
-        x = model.decoder.layers(model.embed(ids), cos, sin, mix)  # [B, hidden]
+        x = model.decoder.run(model.embed(ids), cos, sin, mix)  # [B, hidden]
         return model.head(model.decoder.norm(x))
 
 

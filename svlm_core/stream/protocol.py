@@ -91,7 +91,9 @@ class Protocol:
 
     def words(self, text: str) -> list[int]:
         """Encode text that comes from outside: special tokens in it are plain characters."""
-        return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return (
+            self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True) if text else []
+        )
 
     def head(self, config: StreamConfig, previous: Sequence[int]) -> list[Segment]:
         """Everything before the first chunk; `previous` are the ids of the old text."""

@@ -1,7 +1,8 @@
-"""A question to a running stream."""
+"""Questions to a running stream."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from svlm_core.errors import QueryError
@@ -34,3 +35,20 @@ class Query:
                 value.encode()
             except UnicodeEncodeError:
                 raise QueryError(f"a question's {name} is not valid Unicode: {value[:40]!r}") from None
+
+
+@dataclass(frozen=True)
+class TimedQuery(Query):
+    """A question at a time known beforehand.
+
+    Attributes:
+        at_s: seconds since the stream's first frame; the question rides in the chunk of that moment.
+    """
+
+    at_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise QueryError as Query does, or when there is no such time."""
+        super().__post_init__()
+        if not 0 <= self.at_s < math.inf:
+            raise QueryError(f"a stream is never {self.at_s} seconds old")

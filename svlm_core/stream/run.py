@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
-from svlm_core.errors import SourceError
+from svlm_core.errors import QueryError, SourceError
 from svlm_core.events import CommentaryEvent
-from svlm_core.frames import Chunk, Chunker, FrameLedger, LatestMailbox
+from svlm_core.frames import DROPPED_BROKEN, Chunk, Chunker, Frame, FrameLedger, LatestMailbox
 from svlm_core.model.vision import VisionInput
 from svlm_core.sources.source import Source
 from svlm_core.stream.commentator import Commentator, Stream, StreamSummary
+from svlm_core.stream.query import TimedQuery
+from svlm_core.stream.session import ChunkResult
 
 _JOIN_S = 2.0  # a camera that hangs must not hang the end of the stream
 
@@ -39,14 +42,30 @@ class StreamRun:
     A recorded source waits for the model: every chunk is understood; while the model works on one, the next
     is read and preprocessed. A live one does not wait: its frames are read in a thread of their own, and the
     model always takes the newest chunk, and no longer than its budget.
+
+    Attributes:
+        commentator: takes questions and other settings, from any thread.
+        unasked: questions whose time has not come yet, or came after the last chunk.
     """
 
-    def __init__(self, source: Source, stream: Stream) -> None:
-        """Prepare; nothing is read before the iteration begins."""
+    def __init__(self, source: Source, stream: Stream, queries: Sequence[TimedQuery] = ()) -> None:
+        """Prepare; nothing is read before the iteration begins.
+
+        Args:
+            source: where the frames come from.
+            stream: nobody else may step it.
+            queries: asked when their time has come.
+
+        Raises:
+            QueryError: a question is too long.
+        """
+        for query in queries:
+            stream.check_query(query)
         self._source, self._stream = source, stream
         self._ledger = FrameLedger()
         self._chunker = Chunker(stream.config.chunk_s, stream.config.fps, self._ledger)
-        self._commentator = Commentator(stream, self._ledger, source.name)
+        self.commentator = Commentator(stream, self._ledger, source.name, source.frame_id)
+        self.unasked = sorted(queries, key=lambda query: query.at_s)
 
     def __iter__(self) -> Iterator[Step]:
         """Understand the source's chunks.
@@ -56,9 +75,14 @@ class StreamRun:
         """
         return self._live() if self._source.live else self._recorded()
 
+    @property
+    def last(self) -> ChunkResult | None:
+        """The model's result for the last chunk, None before the first."""
+        return self.commentator.last
+
     def summary(self) -> StreamSummary:
         """Counts and latencies so far."""
-        return self._commentator.summary()
+        return self.commentator.summary()
 
     def _recorded(self) -> Iterator[Step]:
         chunks = self._chunks()
@@ -72,7 +96,8 @@ class StreamRun:
             while (prepared := coming.result()) is not None:
                 coming = ahead.submit(prepare)
                 chunk, vision = prepared
-                yield chunk, self._commentator.take(chunk, vision=vision)
+                self._ask_for(chunk)
+                yield chunk, self.commentator.take(chunk, vision=vision)
 
     def _live(self) -> Iterator[Step]:
         mailbox: LatestMailbox[_LiveChunk] = LatestMailbox(self._ledger)
@@ -93,19 +118,45 @@ class StreamRun:
         reader.start()
         try:
             while (chunk := mailbox.get()) is not None:
-                yield chunk, self._commentator.take(chunk, chunk.arrived_s, chunk.vision)
+                self._ask_for(chunk)
+                yield chunk, self.commentator.take(chunk, chunk.arrived_s, chunk.vision)
         finally:
             self._source.close()
             reader.join(_JOIN_S)
         if broken:
             raise broken[0]
 
+    def _ask_for(self, chunk: Chunk) -> None:
+        """Ask the oldest question that is due by the end of a chunk."""
+        end_s = (chunk.index + 1) * self._stream.config.chunk_s
+        if self.unasked and self.unasked[0].at_s < end_s:
+            with suppress(QueryError):  # others have asked more than can be answered soon: with a later chunk
+                self.commentator.ask(self.unasked[0])
+                del self.unasked[0]
+
     def _chunks(self) -> Iterator[Chunk]:
         """The source's chunks; where it breaks, those of all frames before come first, then the error."""
         try:
-            for frame in self._source:
+            for frame in self._frames():
                 yield from self._chunker.push(frame)
         except SourceError:
             yield from self._chunker.flush()
             raise
         yield from self._chunker.flush()
+
+    def _frames(self) -> Iterator[Frame]:
+        """The source's frames; messages that are no picture are counted as they are passed over."""
+        counted = 0
+        try:
+            for frame in self._source:
+                counted = self._count_broken(counted)
+                yield frame
+        finally:
+            self._count_broken(counted)
+
+    def _count_broken(self, counted: int) -> int:
+        broken = self._source.broken
+        for _ in range(counted, broken):
+            self._ledger.receive()
+            self._ledger.drop(DROPPED_BROKEN)
+        return broken

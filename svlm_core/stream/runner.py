@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -113,15 +114,15 @@ class Runner:
         for i, work in enumerate(batch):
             if work.choose is None:
                 continue
-            finite = logits[i].isfinite().all()
             try:
-                token = work.choose(torch.where(finite, logits[i], 0.0), work.counts)
-                chosen[i] = torch.where(finite, torch.as_tensor(token, device=logits[i].device), -1)
+                chosen[i] = torch.as_tensor(work.choose(logits[i], work.counts), device=logits[i].device)
             except Exception as error:  # a stream's choice is its own affair
                 answers[i] = error
         if chosen:
-            for i, token_id in zip(chosen, torch.stack(list(chosen.values())).tolist(), strict=True):
-                answers[i] = token_id if token_id >= 0 else NumericsError(_NOT_FINITE)
+            tokens = torch.stack(list(chosen.values())).tolist()
+            sums = torch.stack([logits[i].sum() for i in chosen]).tolist()  # not finite if one score is not
+            for i, token, total in zip(chosen, tokens, sums, strict=True):
+                answers[i] = token if math.isfinite(total) else NumericsError(_NOT_FINITE)
         return answers
 
     def _packed(self, pieces: Sequence[Piece]) -> Sequence[Tensor]:

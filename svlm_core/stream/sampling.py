@@ -34,7 +34,8 @@ class Sampler:
         config = self.config
         if config.repetition_penalty != 1.0:
             penalty = config.repetition_penalty
-            penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
+            lower = torch.minimum if penalty > 1 else torch.maximum  # whatever the sign of a score
+            penalised = lower(logits / penalty, logits * penalty)
             logits = torch.where(counts > 0, penalised, logits)
         if config.temperature == 0.0:
             return logits.argmax()
@@ -46,4 +47,6 @@ class Sampler:
             mass_before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
             beyond = torch.zeros_like(logits, dtype=torch.bool).scatter_(0, index, mass_before > config.top_p)
             logits = logits.masked_fill(beyond, -torch.inf)
-        return torch.multinomial(logits.softmax(-1), 1, generator=self._generator)[0]
+        # torch.multinomial's own way, without its checks, which would wait for a GPU
+        chances = logits.softmax(-1)
+        return chances.div_(torch.empty_like(chances).exponential_(generator=self._generator)).argmax()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,7 +107,7 @@ class StreamSession:
             choose: picks the next token in place of the sampling that the settings describe.
             allocate: capacity -> where the cache is to be, if others shall lie beside it.
         """
-        self.config = self._config = config  # what is wanted, and what the chunk in work goes by
+        self.config = self._config = config  # the second is what the chunk in work goes by
         self._model = model
         self._protocol = Protocol.from_config(config, model.tokenizer, model.dialect)
         self._policy = POLICIES[config.policy]
@@ -134,31 +135,35 @@ class StreamSession:
     @property
     def cache_tokens(self) -> int:
         """Tokens in the KV cache."""
-        return self._context.cached_tokens if self._context else 0
+        context = self._context  # another thread may reset it meanwhile
+        return context.cached_tokens if context else 0
 
     @property
     def capacity_tokens(self) -> int:
         """Slots of the KV cache, 0 before the first chunk."""
-        return self._context.arena.capacity if self._context else 0
+        context = self._context
+        return context.arena.capacity if context else 0
 
     @property
     def said_text(self) -> str:
-        """The text so far, as far as it is remembered: what goes on from it is given it as previous_text."""
+        """The text so far, as far as it is remembered, at the end of the last chunk; from any thread.
+
+        A stream that shall go on from here, in another process too, is given it as previous_text.
+        """
         return cast(str, self._model.tokenizer.decode(self._said, skip_special_tokens=True))
 
     def reset(self) -> None:
         """Forget everything, the random state included; the next chunk begins a new stream."""
         self._context: CachedContext | None = None
         self._choose: Choose = self._given_choose or Sampler(self._config, self._model.device)
-        self._said = self._protocol.words(self._config.previous_text)  # what a head has as previous text
+        self._said = self._protocol.words(self._config.previous_text)  # the text so far, for the next head
 
     def reconfigure(self, config: StreamConfig) -> None:
         """Take over other settings before the next chunk; from any thread.
 
-        Most fields that may change leave the cache as it is. A new prompt, or answers longer than the cache
-        was made for, need a new one: the stream then goes on with the text so far as its previous text, what
-        was said stays known, the vision of the window is lost. The random state goes on unless the seed
-        changes.
+        Most fields that may change leave the cache as it is. A new prompt, or more new tokens than the cache
+        was made for, need a new one: the stream then goes on with the text so far as its previous text; the
+        vision of the window is lost. The random state goes on unless the seed changes.
 
         Raises:
             ConfigError: a field that may not change differs, or the model has too few positions for the new
@@ -267,7 +272,7 @@ class StreamSession:
 
     def _adopt(self, config: StreamConfig) -> None:
         """Go by these settings from now on, see `reconfigure`."""
-        before, self._config = self._config, config
+        before = self._config
         if config == before:
             return
         if self._context and self._frames:
@@ -278,6 +283,7 @@ class StreamSession:
             self._choose.config = config
             if config.sampling_seed != before.sampling_seed:
                 self._choose = Sampler(config, self._model.device)
+        self._config = config
 
     def _begin(self, vision: VisionInput) -> CachedContext:
         model = self._model
@@ -385,11 +391,21 @@ class StreamSession:
         ids = torch.tensor([i for segment in pending for i in segment.ids], device=model.device)
         piece = Piece(ids, positions.to(model.device), context.arena, tuple(visual))
         token = yield Forward(piece, choose, context.counts)
-        context.extend(positions, next_position)
+        context.extend(positions.numpy(), next_position)
         if not self._policy.recompute:
             for segment in pending:
                 segment.features = None
         return token
+
+    def _say(self, context: CachedContext, token: int) -> Generator[Work, Any, int]:
+        """Run the model on a token just said, with nothing else pending; returns the next one's id."""
+        position, device = context.next_position, self._model.device
+        context.say(token)
+        positions = torch.full((3, 1), position, device=device)
+        piece = Piece(torch.tensor([token], device=device), positions, context.arena)
+        following = yield Forward(piece, self._choose, context.counts)
+        context.extend(np.full((3, 1), position), position + 1)
+        return following
 
     def _decode(
         self, context: CachedContext, chunk: int, token: int, budget: ChunkBudget
@@ -409,8 +425,7 @@ class StreamSession:
             elif budget.spent:
                 finish = FINISH_DEADLINE
             else:
-                context.say(said[-1])
-                said.append((yield from self._run(context, self._choose)))
+                said.append((yield from self._say(context, said[-1])))
                 continue
             break
         answer = self._protocol.take_apart([i for i in said if i not in ends])

@@ -99,7 +99,7 @@ class Rehearsal:
             self._take = False
             piece = work.piece
             before = piece.store.length + len(piece.ids) - 1  # tokens before the prompt's last one
-            keys, values = (each[:, :, :before].clone() for each in (piece.store.keys, piece.store.values))
+            keys, values = piece.store.kv[:, :, :, :before].clone()
             self._taken = keys, values, int(piece.ids[-1]), float(piece.positions[0, -1])
         return answers
 

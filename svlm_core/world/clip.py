@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import av
 from svlm_core.errors import ConfigError
 from svlm_core.world.render import Renderer
 from svlm_core.world.scene import SIZE_PX, WORLD_FPS, seconds
+from svlm_core.world.truth import truth_line
 
 _CRF = "10"  # nearly lossless: the digits are small
 
@@ -45,13 +45,7 @@ def write_clip(seed: int, length_s: int, out: Path, progress: Callable[[int], ob
             stream.width = stream.height = SIZE_PX
             stream.pix_fmt = "yuv444p"  # half-size colour would smear discs of 20 pixels
             for second in itertools.islice(seconds(seed, None), length_s):
-                line = {
-                    "second": second.index,
-                    "sentence": second.sentence,
-                    "kind": second.sense,
-                    "verb": second.kind,
-                }
-                truth.write(json.dumps({**line, "age_s": second.age_s}) + "\n")
+                truth.write(truth_line(second) + "\n")
                 for rgb in renderer.frames(second):
                     container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
                 progress(1)

@@ -165,3 +165,30 @@ def test_a_yaml_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> Non
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(ConfigError, match=f"^{path}: cannot be read"):
             read_yaml(path)
+
+
+LIVE: dict[str, Any] = {
+    **{"prompt": "p", "max_new_tokens": 1, "chunk_budget_s": 1.0, "temperature": 1.0, "top_p": 0.5},
+    **{"top_k": 3, "repetition_penalty": 2.0, "sampling_seed": 1},
+}
+
+
+def test_fields_that_are_marked_live_may_change_all_at_once() -> None:
+    assert {setting.name for setting in FIELDS if setting.metadata.get("live")} == set(LIVE)
+    StreamConfig().check_live_change(StreamConfig(**LIVE))
+
+
+@pytest.mark.parametrize("setting", [f for f in FIELDS if f.name not in LIVE], ids=lambda f: f.name)
+def test_any_other_field_may_not_change_live_and_is_named(setting: Field[Any]) -> None:
+    others: dict[type, Any] = {str: "other", bool: not setting.default}
+    value = others.get(type(setting.default), setting.metadata.get("maximum"))
+    if "choices" in setting.metadata:
+        value = setting.metadata["choices"][1]
+    before = StreamConfig(fps=10.0, vision_window_s=100.0)
+    around = {"max_visual_tokens": 16384} if setting.name == "min_visual_tokens" else {}
+    around |= {"vision_window_s": 3600.0} if setting.name == "chunk_s" else {}
+    after = before.replace({**LIVE, **around, setting.name: value}, "test")
+    with pytest.raises(ConfigError, match="cannot change while a stream runs; these can: prompt, ") as caught:
+        before.check_live_change(after)
+    refused = str(caught.value).split(" cannot ")[0].split(", ")
+    assert set(refused) == {setting.name, *around}

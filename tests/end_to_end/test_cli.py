@@ -114,6 +114,40 @@ def test_a_video_goes_through_to_every_kind_of_output(stream: Svlm, tmp_path: Pa
     assert frames_in(files[2]) == 12
 
 
+def test_questions_are_answered_in_every_kind_of_output(stream: Svlm, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "clip.mp4", frames=36, rate="6")
+    files = [tmp_path / name for name in ("out.jsonl", "out.vtt", "out.mp4")]
+    asked = ("--ask", "how many?@2.5", "--ask", "and now@home?@4", "--ask", "later?@60")
+    ended = stream(video, *asked, *(f"--{file.suffix[1:]}={file}" for file in files))
+    assert ended.code == 0
+    answers = [event for event in events(files[0]) if event["kind"] == "answer"]
+    assert [(event["query_id"], event["chunk_index"]) for event in answers] == [("1", 2), ("2", 4)]
+    lines = ended.out.splitlines()
+    for event in answers:
+        assert any(f"] answer {event['query_id']}: " in line for line in lines), lines
+    voiced = sum(bool(event["text"]) for event in answers)
+    assert files[1].read_text().count("<v Answer>") == voiced
+    assert frames_in(files[2]) == 12
+    assert "ended before it could be asked: later?" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("how many?", "--ask takes TEXT@SECONDS, got 'how many?'"),
+        ("mail me@home", "--ask takes TEXT@SECONDS"),
+        ("@3", "--ask '@3': a question needs words"),
+        ("what?@-1", "--ask 'what?@-1': a stream is never -1.0 seconds old"),
+        (f"{'x' * 65}@1", "the question has 65 tokens, max_query_tokens allows 64"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_refused_in_one_line(
+    stream: Svlm, tmp_path: Path, option: str, reason: str
+) -> None:
+    pictures = write_pictures(tmp_path / "pictures", *[(64, 48)] * 2)
+    assert reason in stream(pictures, "--ask", option).refusal()
+
+
 def test_a_folder_of_pictures_goes_through(stream: Svlm, tmp_path: Path) -> None:
     ended = stream(write_pictures(tmp_path / "pictures", *[(64, 48)] * 5), "--quiet")
     assert (ended.code, ended.out) == (0, "")

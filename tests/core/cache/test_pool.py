@@ -23,8 +23,8 @@ def test_arenas_of_one_capacity_are_rows_of_one_pool_until_it_is_full() -> None:
     assert sorted(arena.row for arena in arenas[:ROWS]) == list(range(ROWS))
     for arena in arenas:
         assert arena.keys.shape == arena.values.shape == (LAYERS, HEADS, 5, DIM)
-        assert arena.keys.data_ptr() == arena.pool.keys[arena.row].data_ptr()
-        assert arena.values.data_ptr() == arena.pool.values[arena.row].data_ptr()
+        assert arena.keys.data_ptr() == arena.pool.kv[arena.row, 0].data_ptr()
+        assert arena.values.data_ptr() == arena.pool.kv[arena.row, 1].data_ptr()
         assert (arena.capacity, arena.length) == (5, 0)
     assert take(6).pool is not first
 

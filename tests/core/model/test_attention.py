@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import modeling_flash_attention_utils as flash_utils
 
 from svlm_core.model import attention
-from svlm_core.model.attention import FLASH, Attend, causal_mask, choose_attention, sdpa, through
+from svlm_core.model.attention import FLASH, SDPA, Attention, choose_attention, through
 from svlm_core.model.load import load_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -31,16 +31,23 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="runs the a
 
 
 def states(shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """q [L, heads, dim]; k and v [kv_heads, n, dim], parts of longer rows as an arena's are."""
+    """q [L, heads, dim]; k and v [1, kv_heads, n, dim], parts of longer rows as an arena's are."""
     tokens, cached, heads, kv_heads = shape
     noise = torch.Generator().manual_seed(sum(shape))
     q = torch.randn(tokens, heads, DIM, generator=noise)
-    k, v = torch.randn(2, kv_heads, cached + tokens + 6, DIM, generator=noise)[:, :, : cached + tokens]
+    k, v = torch.randn(2, 1, kv_heads, cached + tokens + 6, DIM, generator=noise)[..., : cached + tokens, :]
     return q, k, v
+
+
+def attend(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As the decoder does it."""
+    mask = attention.mask(len(q), k.shape[2] - len(q), q.shape[1] // k.shape[1], q)
+    return attention.attend(q, k, v, mask, SCALE)
 
 
 def slow(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """Query l sees the keys up to its own, the last but L - 1 - l."""
+    k, v = k[0], v[0]
     tokens, heads, _ = q.shape
     out = torch.zeros(q.shape, dtype=torch.float64)
     for token in range(tokens):
@@ -57,7 +64,7 @@ def flash_attn_func(
 ) -> Tensor:
     """What flash-attn's function of this name documents: [batch, L, heads, dim], causal from the last key."""
     assert causal and dropout_p == 0.0
-    return torch.stack([slow(q[0], k[0].transpose(0, 1), v[0].transpose(0, 1), softmax_scale)])
+    return torch.stack([slow(q[0], k.transpose(1, 2), v.transpose(1, 2), softmax_scale)])
 
 
 def flash_attn_varlen_func(
@@ -87,7 +94,7 @@ def flash_attn_varlen_func(
 
 
 @pytest.fixture
-def flash(monkeypatch: pytest.MonkeyPatch) -> Attend:
+def flash(monkeypatch: pytest.MonkeyPatch) -> Attention:
     """Our call into transformers' FlashAttention, which finds the slow functions where a GPU's would be."""
     process = flash_utils._lazy_define_process_function(flash_attn_varlen_func)
     for name, value in {
@@ -102,19 +109,19 @@ def flash(monkeypatch: pytest.MonkeyPatch) -> Attend:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("attend", [sdpa, through("sdpa")], ids=["own", "through transformers"])
-def test_sdpa(attend: Attend, shape: tuple[int, int, int, int]) -> None:
+@pytest.mark.parametrize("attention", [SDPA, through("sdpa")], ids=["own", "through transformers"])
+def test_sdpa(attention: Attention, shape: tuple[int, int, int, int]) -> None:
     q, k, v = states(shape)
-    seen = attend(q, k, v, causal_mask(len(q), shape[1], CPU), SCALE)
+    seen = attend(attention, q, k, v)
     torch.testing.assert_close(seen, slow(q, k, v, SCALE), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_flash_attention_is_called_as_transformers_calls_it(
-    flash: Attend, shape: tuple[int, int, int, int]
+    flash: Attention, shape: tuple[int, int, int, int]
 ) -> None:
     q, k, v = (part.bfloat16() for part in states(shape))
-    seen = flash(q, k, v, causal_mask(len(q), shape[1], CPU), SCALE)
+    seen = attend(flash, q, k, v)
     assert seen.shape == q.shape
     torch.testing.assert_close(seen, slow(q, k, v, SCALE), rtol=0, atol=1e-6)
 
@@ -122,16 +129,16 @@ def test_flash_attention_is_called_as_transformers_calls_it(
 def test_flash_attention_is_chosen_on_a_gpu_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "is_flash_attn_2_available", lambda: True)
     for dtype in (torch.bfloat16, torch.float16):
-        assert choose_attention(CUDA, dtype) is not sdpa
-        assert choose_attention(CPU, dtype) is sdpa
-    assert choose_attention(CUDA, torch.float32) is sdpa
+        assert choose_attention(CUDA, dtype) is not SDPA
+        assert choose_attention(CPU, dtype) is SDPA
+    assert choose_attention(CUDA, torch.float32) is SDPA
     monkeypatch.setattr(attention, "is_flash_attn_2_available", lambda: False)
-    assert choose_attention(CUDA, torch.bfloat16) is sdpa
+    assert choose_attention(CUDA, torch.bfloat16) is SDPA
 
 
 @pytest.mark.parametrize("family", QWEN)
 @torch.inference_mode()
-def test_a_tower_with_flash_attention_sees_the_same(flash: Attend, family: str, tmp_path: Path) -> None:
+def test_a_tower_with_flash_attention_sees_the_same(flash: Attention, family: str, tmp_path: Path) -> None:
     folder = write_random_model(tmp_path / "model", family)
     plain, fused = load_model(str(folder)), load_model(str(folder))
     hf: Any = fused.hf
@@ -149,7 +156,7 @@ def test_a_tower_with_flash_attention_sees_the_same(flash: Attend, family: str, 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_on_a_gpu(shape: tuple[int, int, int, int], dtype: torch.dtype) -> None:
     q, k, v = (part.to(CUDA, dtype) for part in states(shape))
-    seen = choose_attention(CUDA, dtype)(q, k, v, causal_mask(len(q), shape[1], CUDA), SCALE)
+    seen = attend(choose_attention(CUDA, dtype), q, k, v)
     expected = slow(q.cpu(), k.cpu(), v.cpu(), SCALE)
     bound = 1e-5 if dtype == torch.float32 else 2e-2
     torch.testing.assert_close(seen.float().cpu(), expected, rtol=0, atol=bound)

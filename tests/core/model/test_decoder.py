@@ -43,8 +43,8 @@ class Store:
     """The simplest cache the decoder can write to."""
 
     def __init__(self, model: StreamModel) -> None:
-        shape = (model.layers, model.kv_heads, CAPACITY, model.head_dim)
-        self.keys, self.values, self.length = torch.full(shape, torch.nan), torch.full(shape, torch.nan), 0
+        self.kv = torch.full((2, model.layers, model.kv_heads, CAPACITY, model.head_dim), torch.nan)
+        self.length = 0
 
 
 @dataclass

@@ -19,8 +19,8 @@ class Store:
     """A cache for one pass."""
 
     def __init__(self, model: StreamModel) -> None:
-        shape = (model.layers, model.kv_heads, 16, model.head_dim)
-        self.keys, self.values, self.length = torch.zeros(shape), torch.zeros(shape), 0
+        self.kv = torch.zeros(2, model.layers, model.kv_heads, 16, model.head_dim)
+        self.length = 0
 
 
 @pytest.fixture(scope="module")

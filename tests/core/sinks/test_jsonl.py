@@ -1,12 +1,13 @@
 import pytest
 
-from svlm_core.events import KIND_GAP, CommentaryEvent
+from svlm_core.events import KIND_ANSWER, KIND_GAP, KIND_RESET, CommentaryEvent
 from svlm_core.sinks.jsonl import JsonLines
 
 
 def test_every_event_is_a_line_as_soon_as_it_is_written(tmp_path, new_event):
     path = tmp_path / "events.jsonl"
     events = [new_event("one\ntwo é"), new_event("", kind=KIND_GAP, frames_dropped={"stale": 2})]
+    events += [new_event("two", kind=KIND_ANSWER, query_id="q1"), new_event("why", kind=KIND_RESET)]
     with JsonLines(path) as sink:
         for count, event in enumerate(events, start=1):
             sink.write(event)

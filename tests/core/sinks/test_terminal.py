@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from svlm_core.events import KIND_GAP
+from svlm_core.events import KIND_ANSWER, KIND_GAP, KIND_RESET
 from svlm_core.sinks.terminal import Terminal
 
 
@@ -40,6 +40,25 @@ def test_a_gap_is_marked_with_what_was_lost_and_dimmed_only_on_a_screen(new_even
     line = "[00:00.0] -- gap: 4 frames not seen (3 stale, 1 rate) --"
     assert shown(event) == f"{line}\n"
     assert shown(event, FakeScreen()) == f"\x1b[2m{line}\x1b[0m\n"
+
+
+def test_a_reset_is_marked_with_its_reason_and_dimmed_only_on_a_screen(new_event):
+    event = new_event("time jumped back by 3.2 s", kind=KIND_RESET)
+    line = "[00:00.0] -- reset: time jumped back by 3.2 s --"
+    assert shown(event) == f"{line}\n"
+    assert shown(event, FakeScreen()) == f"\x1b[2m{line}\x1b[0m\n"
+
+
+def test_an_answer_names_its_question_and_says_so_when_it_has_no_words(new_event):
+    answer = new_event("two", kind=KIND_ANSWER, query_id="q1")
+    assert shown(answer) == "[00:00.0] answer q1: two   (12 ms)\n"
+    assert (
+        shown(new_event("", kind=KIND_ANSWER, query_id="q2")) == "[00:00.0] answer q2: (no words)   (12 ms)\n"
+    )
+    assert shown(new_event("two", kind=KIND_ANSWER)) == "[00:00.0] answer: two   (12 ms)\n"
+    assert shown(new_event("two", kind=KIND_ANSWER, query_id="\x1b[2J\n")).startswith(
+        "[00:00.0] answer [2J: two "
+    )
 
 
 def test_a_models_words_cannot_steer_the_terminal(new_event):

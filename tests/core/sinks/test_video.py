@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from svlm_core.errors import SourceError, SvlmError
-from svlm_core.events import KIND_GAP
+from svlm_core.events import KIND_ANSWER, KIND_GAP, KIND_RESET
 from svlm_core.frames import Chunk, Frame
 from svlm_core.sinks.video import MIN_WIDTH_PX, AnnotatedVideo
 from svlm_core.sources.video import VideoFile
@@ -73,6 +73,20 @@ def test_a_new_caption_replaces_the_old_one_and_a_gap_is_said(tmp_path, new_even
     ink = [(rgb[MIN_WIDTH_PX + 4 :] > 128).sum() for _, rgb in read(tmp_path / "a.mp4")]
     assert ink[0] > ink[2] > ink[4] > 0
     assert ink[4] == pytest.approx(ink[6], rel=0.2)  # words go before the gap
+
+
+def test_answers_and_resets_are_shown_words_first(tmp_path, new_event):
+    reset = new_event("time jumped back by a good deal more than three seconds", kind=KIND_RESET)
+    with AnnotatedVideo(tmp_path / "a.mp4", fps=2.0) as video:
+        video.chunk(chunk(0), [reset])
+        video.chunk(chunk(1), [reset, new_event("red", kind=KIND_ANSWER, query_id="q1")])
+        video.chunk(chunk(2), [new_event("answer q1: red")])
+        video.chunk(chunk(3), [new_event("", kind=KIND_ANSWER, query_id="q1")])
+    frames = [rgb[MIN_WIDTH_PX + 4 :] for _, rgb in read(tmp_path / "a.mp4")]
+    ink = [(strip > 128).sum() for strip in frames]
+    assert ink[0] > ink[2] > 0
+    assert ink[2] == pytest.approx(ink[4], rel=0.1), "an answer does not name its question"
+    assert ink[6] > 0, "an answer without words is not shown"
 
 
 @pytest.mark.parametrize("size", [(337, 61), (641, 31), (33, 29)])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svlm_core.events import KIND_GAP
+from svlm_core.events import KIND_ANSWER, KIND_GAP, KIND_RESET
 from svlm_core.sinks.webvtt import WebVtt
 
 TIMES = re.compile(r"(\d{2,}):([0-5]\d):([0-5]\d)\.(\d{3}) --> (\d{2,}):([0-5]\d):([0-5]\d)\.(\d{3})")
@@ -65,9 +65,19 @@ def test_the_file_is_valid_after_every_event_with_cues_in_order_and_hardly_overl
     sink.close()
 
 
-def test_gaps_and_empty_words_make_no_cue(tmp_path, new_event):
+def test_an_answer_is_a_cue_with_a_voice_of_its_own(tmp_path, new_event):
+    with WebVtt(tmp_path / "a.vtt") as sink:
+        sink.write(new_event("red stops", 0))
+        sink.write(new_event("two < three", 1000 * MS, kind=KIND_ANSWER, query_id="q1"))
+    cue = (tmp_path / "a.vtt").read_text().split("\n\n")[2]
+    assert cue == "00:00:01.000 --> 00:00:04.000\n<v Answer>two &lt; three</v>"
+
+
+def test_gaps_resets_and_empty_words_make_no_cue(tmp_path, new_event):
     with WebVtt(tmp_path / "a.vtt") as sink:
         sink.write(new_event("", kind=KIND_GAP))
+        sink.write(new_event("time jumped back by 3.2 s", kind=KIND_RESET))
+        sink.write(new_event("", kind=KIND_ANSWER, query_id="q1"))
         sink.write(new_event(" \n"))
     assert parse((tmp_path / "a.vtt").read_text()) == []
 

@@ -20,6 +20,7 @@ from svlm_core.frames import Chunk, Frame
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import load_model
 from svlm_core.stream.positions import place
+from svlm_core.stream.query import Query
 from svlm_core.stream.session import StreamSession
 
 log = logging.getLogger(__name__)  # --log-cli-level=INFO shows the figures of docs/benchmarks.md
@@ -55,16 +56,22 @@ class Stream:
         self.chunk = -1
         self.evictions = self.rebased = self.moved = 0
 
-    def step(self, gap: int = 0) -> float:
+    def reprompt(self, prompt: str) -> None:
+        """Another prompt, while the stream runs."""
+        self.config = self.config.replace({"prompt": prompt}, "test")
+        self.session.reconfigure(self.config)
+        self.oracle = self.oracle.anew(self.config)
+
+    def step(self, gap: int = 0, query: str = "") -> float:
         """One chunk; the largest difference of any logit. `gap` chunks before it are missing."""
         self.chunk += 1 + gap
         pictures = self.rng.integers(0, 256, (2, SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
         self.script = self._words()
         self.logits.clear()
         chunk = Chunk(self.chunk, tuple(Frame(k, picture) for k, picture in enumerate(pictures)))
-        result = self.session.step(chunk)
+        result = self.session.step(chunk, query=Query(query) if query else None)
         vision = self.model.preprocess(pictures, self.config.min_visual_tokens, self.config.max_visual_tokens)
-        expected = self.oracle.step(self.chunk, vision, list(result.token_ids))
+        expected = self.oracle.step(self.chunk, vision, list(result.token_ids), query)
         self.rebased += self.session.context.origin < 0
         self.moved += bool(self.oracle.previous)
         got = torch.stack(self.logits)
@@ -189,6 +196,20 @@ def test_any_settings_equal_the_oracle(
 
 
 @pytest.mark.parametrize("policy", POLICIES)
+def test_questions_and_new_prompts_equal_the_oracle(model: StreamModel, policy: str) -> None:
+    stream = Stream(model, config(policy=policy), seed=1)
+    forgotten = False
+    for index in range(60):
+        if index in (17, 29, 30, 47):
+            stream.reprompt("" if index == 29 else f"speak about {index}")
+        assert stream.step(gap=index % 11 == 5, query="how many?" * (index % 3)) <= BOUND
+        stream.check_context()
+        forgotten |= len(stream.oracle.previous) == 26
+    if policy in ("streaming", "native-positions"):
+        assert forgotten, "the old text never was longer than may stay"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_equals_the_oracle(tmp_path: Path, family: str, policy: str) -> None:
     model = load_model(str(write_random_model(tmp_path / family, family, initializer_range=0.2)))
@@ -237,8 +258,7 @@ def test_control_an_eviction_without_rotation_is_seen(
 ) -> None:
     def move_only(self: CachedContext) -> None:
         head = self._head_tokens()
-        places = (torch.arange(head) + self.origin).expand(3, -1)
-        self._positions = torch.cat([places, self._positions[:, head:]], dim=1)
+        self._positions[:, :head] = np.arange(head) + self.origin
 
     monkeypatch.setattr(CachedContext, "_rotate_head", move_only)
     stream = Stream(model, config())

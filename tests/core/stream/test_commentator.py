@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from small_stream import Script, chunk_at, small_config
 
-from svlm_core.events import KIND_COMMENTARY, KIND_GAP, KIND_RESET, CommentaryEvent
-from svlm_core.frames import NS_PER_S, Chunk, FrameLedger
+from svlm_core.errors import CacheFullError, ConfigError, NumericsError, QueryError, SourceError
+from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, KIND_RESET, CommentaryEvent
+from svlm_core.frames import NS_PER_S, Chunk, Frame, FrameLedger
 from svlm_core.model.adapter import StreamModel
-from svlm_core.stream.commentator import Commentator
+from svlm_core.stream.commentator import MAX_WAITING_QUERIES, Commentator
 from svlm_core.stream.protocol import Protocol
-from svlm_core.stream.session import StreamSession
+from svlm_core.stream.query import Query
+from svlm_core.stream.session import ChunkResult, StreamSession
 
 HALF_NS = NS_PER_S // 2
 
@@ -152,3 +158,270 @@ def test_a_restarted_stream_forgets_and_has_no_gap(small_model: StreamModel) -> 
     (event,) = setup.take(0)
     assert (event.kind, event.text, event.frame_id) == (KIND_COMMENTARY, "b", "other lens")
     assert event.seq == 3
+
+
+def told(events: list[CommentaryEvent]) -> list[tuple[str, str, str]]:
+    return [(event.kind, event.query_id, event.text) for event in events]
+
+
+def test_a_question_is_answered_by_the_words_of_the_next_chunk(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "a", "b", "c")
+    setup.take(0)
+    setup.commentator.ask(Query("what?", "q1"))
+    (answer,) = setup.take(1)
+    assert (answer.kind, answer.query_id, answer.text, answer.words) == (KIND_ANSWER, "q1", "b", "b")
+    assert (answer.seq, answer.chunk_index, answer.frames_used) == (1, 1, 2)
+    assert (answer.stamp_oldest_ns, answer.stamp_newest_ns) == (NS_PER_S, NS_PER_S + HALF_NS)
+    assert answer.latency_ms > 0
+    assert told(setup.take(2)) == [(KIND_COMMENTARY, "", "c")]
+
+
+def test_several_questions_are_answered_one_a_chunk_oldest_first(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "a", "b", "c", "d")
+    for text, query_id in (("who?", "q1"), ("what?", "q2"), ("what?", "q1")):
+        setup.commentator.ask(Query(text, query_id))
+    answers = [answer for index in range(4) for answer in setup.take(index)]
+    assert told(answers) == [
+        (KIND_ANSWER, "q1", "a"),
+        (KIND_ANSWER, "q2", "b"),
+        (KIND_ANSWER, "q1", "c"),
+        (KIND_COMMENTARY, "", "d"),
+    ]
+
+
+@pytest.mark.parametrize("said", ["", " ..."], ids=["nothing", "silence"])
+def test_an_answer_without_words_is_an_event_too(small_model: StreamModel, said: str) -> None:
+    setup = Setup(small_model, said)
+    setup.commentator.ask(Query("what?", "q1"))
+    assert told(setup.take(0)) == [(KIND_ANSWER, "q1", "")]
+    assert setup.commentator.summary().silent_chunks == 1
+
+
+def test_an_answer_comes_after_the_gap_before_it(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "a")
+    setup.commentator.ask(Query("what?", "q1"))
+    assert told(setup.take(3)) == [(KIND_GAP, "", ""), (KIND_ANSWER, "q1", "a")]
+
+
+def test_an_answer_that_is_cut_goes_on_as_commentary_with_the_questions_id(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "long answer that goes on and on", max_new_tokens=12)
+    setup.commentator.ask(Query("what?", "q1"))
+    events = [event for index in range(4) for event in setup.take(index)]
+    assert [(event.kind, event.query_id) for event in events] == [
+        (KIND_ANSWER, "q1"),
+        (KIND_COMMENTARY, "q1"),
+        (KIND_COMMENTARY, "q1"),
+    ]
+    assert "".join(event.text for event in events).replace(" ", "") == "longanswerthatgoesonandon"
+
+
+def test_an_answer_is_cut_by_the_deadline_like_any_words(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "ab", "c")
+    setup.commentator.ask(Query("what?", "q1"))
+    first = setup.commentator.take(chunk_at(0), time.monotonic() - 60)
+    rest = [event for index in (1, 2, 3) for event in setup.take(index)]
+    assert told(first) == [(KIND_ANSWER, "q1", "a")]
+    assert told(rest) == [(KIND_COMMENTARY, "q1", "b"), (KIND_COMMENTARY, "", "c")]
+
+
+def test_a_question_in_a_chunk_that_no_model_can_see_waits_for_the_next(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "a")
+    setup.commentator.ask(Query("what?", "q1"))
+    with pytest.raises(SourceError):
+        setup.take_chunk(Chunk(0, (Frame(0, np.zeros((28, 28 * 201, 3), np.uint8)),)))
+    assert told(setup.take(1)) == [(KIND_GAP, "", ""), (KIND_ANSWER, "q1", "a")]
+
+
+def test_a_question_that_finds_a_full_cache_waits(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "a", policy="full", full_capacity_tokens=256, previous_text="x" * 256)
+    setup.commentator.ask(Query("what?", "q1"))
+    with pytest.raises(CacheFullError):
+        setup.take(0)
+    assert told(setup.commentator.dismiss()) == [(KIND_ANSWER, "q1", "")]
+
+
+def test_a_chunk_that_is_cancelled_before_the_model_read_it_leaves_its_question(
+    small_model: StreamModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = Setup(small_model, "a")
+    setup.commentator.ask(Query("what?", "q1"))
+    encode = small_model.encode_vision
+
+    def cancel_meanwhile(vision: Any) -> torch.Tensor:
+        setup.commentator.cancel()
+        return encode(vision)
+
+    monkeypatch.setattr(small_model, "encode_vision", cancel_meanwhile)
+    assert setup.take(0) == []
+    monkeypatch.undo()
+    assert told(setup.take(1)) == [(KIND_ANSWER, "q1", "a")]
+
+
+def test_scores_that_are_not_finite_are_a_reset_and_answer_the_question_without_words(
+    small_model: StreamModel,
+) -> None:
+    setup = Setup(small_model, "a", "", "b")
+    setup.take(0)
+    for query_id in ("q1", "q2"):
+        setup.commentator.ask(Query("what?", query_id))
+    with torch.inference_mode():
+        setup.session.context.arena.values[..., 0, :] = torch.nan
+    with pytest.raises(NumericsError) as caught:
+        setup.take(1)
+    events = setup.take(2)
+    assert told(events) == [
+        (KIND_RESET, "", str(caught.value)),
+        (KIND_ANSWER, "q1", ""),
+        (KIND_GAP, "", ""),
+        (KIND_ANSWER, "q2", "b"),
+    ]
+    assert [event.seq for event in events] == [1, 2, 3, 4]
+    assert [event.chunk_index for event in events] == [1, 1, 2, 2]
+
+
+def test_a_question_that_comes_while_a_chunk_fails_is_put_to_the_next(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "a", "", "b")
+    setup.take(0)
+    with torch.inference_mode():
+        setup.session.context.arena.values[..., 0, :] = torch.nan
+    step = setup.session.step
+
+    def ask_meanwhile(*arguments: Any) -> ChunkResult:
+        setup.commentator.ask(Query("what?", "q1"))
+        return step(*arguments)
+
+    setup.session.step = ask_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(NumericsError):
+        setup.take(1)
+    setup.session.step = step  # type: ignore[method-assign]
+    assert [(kind, query_id) for kind, query_id, _ in told(setup.take(2))] == [
+        (KIND_RESET, ""),
+        (KIND_GAP, ""),
+        (KIND_ANSWER, "q1"),
+    ]
+
+
+def test_what_is_owed_is_handed_out_when_no_chunk_will_come(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "a")
+    setup.take(0)
+    for query_id in ("q1", "q2"):
+        setup.commentator.ask(Query("what?", query_id))
+    with torch.inference_mode():
+        setup.session.context.arena.values[..., 0, :] = torch.nan
+    with pytest.raises(NumericsError):
+        setup.take(1)
+    events = setup.commentator.dismiss()
+    assert [(event.kind, event.query_id, event.seq) for event in events] == [
+        (KIND_RESET, "", 1),
+        (KIND_ANSWER, "q1", 2),
+        (KIND_ANSWER, "q2", 3),
+    ]
+    assert setup.commentator.dismiss() == []
+
+
+def test_a_restart_hands_out_what_is_owed_and_questions_wait_on(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "a", "", "b")
+    setup.take(0)
+    setup.commentator.ask(Query("what?", "q1"))
+    with torch.inference_mode():
+        setup.session.context.arena.values[..., 0, :] = torch.nan
+    with pytest.raises(NumericsError):
+        setup.take(1)
+    setup.commentator.ask(Query("where?", "q2"))
+    events = setup.commentator.restart("lens", "the bag starts over")
+    assert [(event.kind, event.query_id, event.seq) for event in events] == [
+        (KIND_RESET, "", 1),
+        (KIND_ANSWER, "q1", 2),
+        (KIND_RESET, "", 3),
+    ]
+    assert told(setup.take(0)) == [(KIND_ANSWER, "q2", "b")]
+
+
+def test_a_cut_answer_does_not_go_on_in_another_stream(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "long answer", max_new_tokens=5)
+    setup.commentator.ask(Query("what?", "q1"))
+    setup.take(0)
+    setup.commentator.restart("lens", "time jumped back by 3.2 s")
+    (event,) = setup.take(0)
+    assert (event.kind, event.query_id) == (KIND_COMMENTARY, "")
+
+
+def test_a_restart_before_the_first_chunk_has_no_last_frame(small_model: StreamModel) -> None:
+    (reset,) = Setup(small_model).commentator.restart("lens", "asked to")
+    assert (reset.stamp_oldest_ns, reset.stamp_newest_ns, reset.seq) == (0, 0, 0)
+
+
+def test_a_question_that_is_too_long_is_refused_when_it_is_asked(small_model: StreamModel) -> None:
+    setup = Setup(small_model, max_query_tokens=3)
+    with pytest.raises(QueryError, match="max_query_tokens allows 3"):
+        setup.commentator.ask(Query("what?", "q1"))
+    assert setup.take(0) == []
+
+
+def test_no_more_questions_wait_than_can_be_answered_in_time(small_model: StreamModel) -> None:
+    setup = Setup(small_model)
+    for number in range(MAX_WAITING_QUERIES):
+        setup.commentator.ask(Query("what?", str(number)))
+    with pytest.raises(QueryError, match=f"{MAX_WAITING_QUERIES} questions wait for an answer already"):
+        setup.commentator.ask(Query("what?", "late"))
+    assert told(setup.take(0)) == [(KIND_ANSWER, "0", "")]
+    setup.commentator.ask(Query("what?", "again"))
+    answers = setup.commentator.dismiss()
+    assert [answer.query_id for answer in answers] == [
+        *map(str, range(1, MAX_WAITING_QUERIES)),
+        "again",
+    ]
+    assert [answer.seq for answer in answers] == list(range(1, 1 + MAX_WAITING_QUERIES))
+    assert setup.commentator.dismiss() == []
+
+
+def test_questions_from_many_threads_are_each_answered_once(small_model: StreamModel) -> None:
+    setup = Setup(small_model)
+    answered: list[str] = []
+    one_answered = threading.Condition()
+
+    def ask(thread: int) -> None:
+        for number in range(6):
+            with one_answered:
+                while True:
+                    try:
+                        setup.commentator.ask(Query("what?", f"{thread}.{number}"))
+                        break
+                    except QueryError:  # too many wait
+                        assert one_answered.wait(20.0)
+
+    with ThreadPoolExecutor(4) as askers:
+        asking = [askers.submit(ask, thread) for thread in range(4)]
+        for index in range(1000):
+            events = setup.take(index)
+            with one_answered:
+                answered += [event.query_id for event in events if event.kind == KIND_ANSWER]
+                one_answered.notify_all()
+            if len(answered) == 24:
+                break
+        for each in asking:
+            each.result()
+    assert answered and sorted(answered) == [
+        f"{thread}.{number}" for thread in range(4) for number in range(6)
+    ]
+    for thread in range(4):
+        own = [query_id for query_id in answered if query_id.startswith(f"{thread}.")]
+        assert own == sorted(own), "a thread's questions were answered out of order"
+
+
+def test_settings_change_before_the_next_chunk_and_a_bad_change_is_refused(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "abcdef", "abcdef")
+    config = setup.session.config
+    (whole,) = setup.take(0)
+    setup.commentator.reconfigure(config.replace({"max_new_tokens": 2}, "test"))
+    (cut,) = setup.take(1)
+    assert (whole.text, cut.text) == ("abcdef", "ab")
+    with pytest.raises(ConfigError, match="fps cannot change"):
+        setup.commentator.reconfigure(config.replace({"fps": 4.0}, "test"))
+
+
+def test_a_live_change_of_the_budget_counts_for_the_next_chunk(small_model: StreamModel) -> None:
+    setup = Setup(small_model, "abc", chunk_budget_s=1.0)
+    setup.commentator.reconfigure(setup.session.config.replace({"chunk_budget_s": 3600.0}, "test"))
+    (event,) = setup.commentator.take(chunk_at(0), time.monotonic() - 60)
+    assert event.text == "abc"

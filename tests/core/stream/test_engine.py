@@ -14,12 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_stream import FPS, chunk_at, frame_at, small_config
 
-from svlm_core.cache.segments import Role
+from svlm_core.cache.segments import HEAD, Role
 from svlm_core.config import StreamConfig
-from svlm_core.errors import CacheFullError, EngineClosedError, NumericsError, SourceError
-from svlm_core.frames import Chunk, Frame
+from svlm_core.errors import CacheFullError, ConfigError, EngineClosedError, NumericsError, SourceError
+from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, KIND_RESET
+from svlm_core.frames import Chunk, Frame, FrameLedger
 from svlm_core.model.adapter import StreamModel
+from svlm_core.stream.commentator import Commentator
 from svlm_core.stream.engine import Engine, EngineStream
+from svlm_core.stream.query import Query
 from svlm_core.stream.sampling import Sampler
 from svlm_core.stream.session import ChunkBudget, ChunkResult, StreamSession
 
@@ -395,3 +398,102 @@ def test_an_engine_whose_streams_have_all_left_closes(small_model: StreamModel) 
     closing.start()
     closing.join(WAIT_S)
     assert not closing.is_alive(), "the worker was not told"
+
+
+QUESTIONS = {2: "how many?", 3: "a longer question, of more tokens", 6: "?"}
+CHANGES: dict[int, dict[str, Any]] = {
+    3: {"temperature": 2.0, "max_new_tokens": 5},
+    5: {"prompt": "something else, please"},
+    6: {"sampling_seed": 7, "temperature": 0.0},
+}
+
+
+def asked_and_changed(stream: EngineStream, camera: int, index: int) -> Future[ChunkResult]:
+    """Chunk `index` of a camera, with the question and after the change that are due."""
+    if index in CHANGES:
+        stream.reconfigure(stream.config.replace(CHANGES[index], "test"))
+    query = Query(QUESTIONS[index]) if index in QUESTIONS else None
+    return stream.submit(camera_chunk(camera, index), query=query)
+
+
+def test_questions_and_changes_of_one_stream_touch_nobody_else(
+    small_model: StreamModel, alone: list[tuple[list[ChunkResult], list[torch.Tensor]]]
+) -> None:
+    busy = (1, 4)  # the cameras that are asked and changed; they use the sampler of their settings
+    expected = {}
+    for camera in busy:
+        with Engine(small_model) as engine:
+            stream = engine.open(CONFIGS[camera])
+            results = [asked_and_changed(stream, camera, index).result(WAIT_S) for index in range(8)]
+            expected[camera] = said(results), stream.said_text
+    assert all(expected[camera][0][:2] == said(alone[camera][0])[:2] for camera in busy)
+    assert all(expected[camera][0] != said(alone[camera][0]) for camera in busy)
+    recorders = {camera: Recorder(CONFIGS[camera]) for camera in range(len(CONFIGS)) if camera not in busy}
+    together: list[list[ChunkResult]] = [[] for _ in CONFIGS]
+    with Engine(small_model, batch_wait_s=FOR_EVER_S) as engine:
+        streams = [engine.open(config, recorders.get(camera)) for camera, config in enumerate(CONFIGS)]
+        for index in range(8):
+            futures = [
+                asked_and_changed(stream, camera, index)
+                if camera in busy
+                else stream.submit(camera_chunk(camera, index))
+                for camera, stream in enumerate(streams)
+            ]
+            for results, future in zip(together, futures, strict=True):
+                results.append(future.result(WAIT_S))
+        for camera in busy:
+            assert (said(together[camera]), streams[camera].said_text) == expected[camera]
+    for camera, recorder in recorders.items():
+        assert said(together[camera]) == said(alone[camera][0])
+        assert all(map(torch.equal, recorder.logits, alone[camera][1])), f"camera {camera}"
+
+
+def test_an_engine_answers_and_changes_like_the_session_that_runs_alone(small_model: StreamModel) -> None:
+    config = CONFIGS[1]
+    session = StreamSession(small_model, config)
+    with Engine(small_model) as engine:
+        stream = engine.open(config)
+        for index in range(8):
+            if index in CHANGES:
+                session.reconfigure(session.config.replace(CHANGES[index], "test"))
+            query = Query(QUESTIONS[index]) if index in QUESTIONS else None
+            own = session.step(camera_chunk(1, index), query=query)
+            assert asked_and_changed(stream, 1, index).result(WAIT_S).token_ids == own.token_ids
+            assert stream.said_text == session.said_text
+            assert stream.config == session.config
+        with pytest.raises(ConfigError, match="fps cannot change"):
+            stream.reconfigure(stream.config.replace({"fps": 4.0}, "test"))
+
+
+def test_a_change_while_a_chunk_is_in_work_counts_from_the_next_one_on(small_model: StreamModel) -> None:
+    gate = Gate(WORD)
+    config = small_config(max_new_tokens=6)
+    with Engine(small_model) as engine:
+        stream = engine.open(config, gate)
+        running = stream.submit(chunk_at(0))
+        assert gate.reached.wait(WAIT_S)
+        stream.reconfigure(config.replace({"max_new_tokens": 2, "prompt": "other"}, "test"))
+        gate.open.set()
+        assert len(running.result(WAIT_S).token_ids) == 6
+        assert stream.said_text == "once" + small_model.tokenizer.decode(6 * [WORD])
+        assert len(stream.step(chunk_at(1)).token_ids) == 2
+        (query,) = [s.ids for s in stream._session.context.segments if s.role is Role.QUERY]
+        assert "other" in small_model.tokenizer.decode(query)
+        chunks = {segment.chunk for segment in stream._session.context.segments}
+        assert chunks == {HEAD, 1}, "the stream did not begin anew"
+
+
+def test_a_commentator_asks_and_restarts_on_an_engine_too(small_model: StreamModel) -> None:
+    with Engine(small_model) as engine:
+        gates = [Gate(WORD, closed=False), Gate(WORD, closed=False)]
+        first, other = (
+            Commentator(engine.open(small_config(max_new_tokens=1), gate), FrameLedger(), name)
+            for name, gate in zip(("first", "other"), gates, strict=True)
+        )
+        first.ask(Query("what?", "q1"))
+        first.ask(Query("what?", "q2"))
+        told = [(e.kind, e.query_id, e.camera) for e in (*first.take(chunk_at(0)), *other.take(chunk_at(0)))]
+        assert told == [(KIND_ANSWER, "q1", "first"), (KIND_COMMENTARY, "", "other")]
+        (reset,) = first.restart("lens", "asked to")
+        assert (reset.kind, reset.seq) == (KIND_RESET, 1)
+        assert [(event.kind, event.query_id) for event in first.take(chunk_at(0))] == [(KIND_ANSWER, "q2")]

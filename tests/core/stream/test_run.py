@@ -8,12 +8,14 @@ from collections.abc import Iterator
 import pytest
 from small_stream import FPS, Script, frame_at, small_config
 
-from svlm_core.errors import CacheFullError, SourceError
-from svlm_core.events import KIND_COMMENTARY, KIND_GAP, CommentaryEvent
+from svlm_core.errors import CacheFullError, QueryError, SourceError
+from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, CommentaryEvent
 from svlm_core.frames import Frame
 from svlm_core.model.adapter import StreamModel
+from svlm_core.sources.paced import Paced
 from svlm_core.sources.source import Source
 from svlm_core.stream.protocol import Protocol
+from svlm_core.stream.query import Query, TimedQuery
 from svlm_core.stream.run import StreamRun
 from svlm_core.stream.session import StreamSession
 
@@ -61,8 +63,8 @@ def frames(count: int, fps: float = FPS) -> list[Frame]:
 
 
 def session(model: StreamModel, words: int = 0) -> StreamSession:
-    """A session that says "w" about each of the first chunks."""
-    config = small_config()
+    """A session that says "w" about each of the first chunks, however slow the machine is."""
+    config = small_config(chunk_budget_s=3600.0)
     return StreamSession(model, config, Script(Protocol.from_config(config, model.tokenizer), *["w"] * words))
 
 
@@ -210,3 +212,78 @@ def test_nothing_is_read_before_the_iteration_begins(small_model: StreamModel) -
     source = Listed(frames(2))
     run = StreamRun(source, session(small_model))
     assert run.summary().frames_received == 0 and not source.taken.is_set()
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["recorded", "live"])
+def test_questions_are_asked_in_the_chunk_of_their_time_one_a_chunk(
+    small_model: StreamModel, live: bool
+) -> None:
+    times_s = {
+        "early": 0.0,
+        "end of 2": 2.99,
+        "same": 2.5,
+        "at 5": 5.0,
+        "last": 6.5,
+        "too late": 6.9,
+        "never": 7.0,
+    }
+    queries = [TimedQuery("what?", query_id, at_s) for query_id, at_s in times_s.items()]
+    gates = {2 * k: threading.Event() for k in range(1, 7)}  # each chunk is taken before the next one comes
+    run = StreamRun(Listed(frames(14), live, gates=gates if live else None), session(small_model), queries)
+    answers = []
+    for chunk, events in run:
+        answers += [(event.query_id, event.chunk_index) for event in events if event.kind == KIND_ANSWER]
+        if 2 * chunk.index + 2 in gates:
+            gates[2 * chunk.index + 2].set()
+    assert answers == [("early", 0), ("same", 2), ("end of 2", 3), ("at 5", 5), ("last", 6)]
+    assert [query.query_id for query in run.unasked] == ["too late", "never"]
+
+
+def test_a_question_too_long_is_refused_before_anything_is_read(small_model: StreamModel) -> None:
+    source = Listed(frames(2))
+    with pytest.raises(QueryError, match="max_query_tokens allows 64"):
+        StreamRun(source, session(small_model), [TimedQuery("x" * 65, at_s=1.0)])
+    assert not source.taken.is_set()
+
+
+def test_whoever_has_a_run_can_ask_while_it_runs(small_model: StreamModel) -> None:
+    run = StreamRun(Listed(frames(6)), session(small_model, words=3))
+    told = []
+    for chunk, events in run:
+        told += [(event.kind, event.query_id) for event in events]
+        if chunk.index == 0:
+            run.commentator.ask(Query("what?", "q1"))
+    assert told == [(KIND_COMMENTARY, ""), (KIND_ANSWER, "q1"), (KIND_COMMENTARY, "")]
+
+
+def test_a_timed_question_waits_when_too_many_others_do(small_model: StreamModel) -> None:
+    run = StreamRun(Listed(frames(40)), session(small_model), [TimedQuery("what?", "timed")])
+    for number in range(16):
+        run.commentator.ask(Query("what?", str(number)))
+    answers = [event.query_id for _, events in run for event in events if event.kind == KIND_ANSWER]
+    assert answers == [*map(str, range(16)), "timed"] and not run.unasked
+
+
+class Damaged(Listed):
+    """Passes over one message before its third frame and two behind its last."""
+
+    frame_id = "lens"
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number, frame in enumerate(super().__iter__()):
+            self.broken += number == 2
+            yield frame
+        self.broken += 2
+
+
+@pytest.mark.parametrize("paced", [False, True])
+def test_messages_that_are_no_picture_are_accounted_for(paced: bool, small_model: StreamModel) -> None:
+    source: Source = Damaged(frames(4))
+    run = StreamRun(Paced(source) if paced else source, session(small_model, words=2))
+    _, events, error = until_it_breaks(run)
+    assert error is None
+    summary = run.summary()
+    assert (summary.frames_received, summary.frames_used) == (7, 4)
+    assert summary.frames_dropped == {"broken": 3}
+    assert {event.frame_id for event in events} == {"lens"}
+    assert run.last is not None and run.last.text == events[-1].text

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from svlm_core.evaluation.marks import MISSED, OPEN, RIGHT, WRONG, Mark, marks
+from svlm_core.evaluation.truth import Heard, Truth, judge
+
+
+def heard(*words: str) -> list[Heard]:
+    return [Heard(k, k + 1, text) for k, text in enumerate(words)]
+
+
+def test_everything_said_or_missed_has_one_mark() -> None:
+    chunks = heard("", "cat", "dog", "", "eel", "fox", "")
+    truths = [
+        Truth(0, 1, ""),
+        Truth(1, 3, "cat"),  # right, in its first chunk; "dog" goes on beside it
+        Truth(3, 4, "ant"),
+        Truth(4, 5, "elk"),
+        Truth(5, 7, ""),
+    ]
+    assert marks(chunks, judge(truths, chunks)[0]) == [
+        Mark(1, 3, "cat", "cat", RIGHT, 1),
+        Mark(2, 3, "dog", "", OPEN, 2),
+        Mark(3, 4, "", "ant", MISSED, 3),
+        Mark(4, 5, "eel", "elk", WRONG, 4),
+        Mark(5, 6, "fox", "", WRONG, 5),
+    ]
+
+
+def test_without_a_truth_nothing_is_judged() -> None:
+    assert marks(heard("", "cat"), []) == [Mark(1, 2, "cat", "", OPEN, 1)]

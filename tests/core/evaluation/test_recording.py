@@ -1,0 +1,172 @@
+"""Recordings in lock step: a bag of the world through the embedded model, twice, cut, and interrupted."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from bags import cut, storage_file
+from silent_progress import Silent
+
+from svlm_core.config import StreamConfig
+from svlm_core.errors import ConfigError, SourceError
+from svlm_core.evaluation import recording
+from svlm_core.evaluation.recording import Evaluation, evaluate_recording
+from svlm_core.evaluation.report import render_report
+from svlm_core.evaluation.truth import read_truth
+from svlm_core.evaluation.world import evaluate_world
+from svlm_core.events import CommentaryEvent
+from svlm_core.model.adapter import StreamModel
+from svlm_core.model.load import EMBEDDED, load_model
+from svlm_core.sources.bag import BagSource
+from svlm_core.stream.defaults import stream_config
+from svlm_core.world.bag import START_NS, TRUTH, write_bag
+from svlm_core.world.scene import seconds
+
+SEED, LENGTH_S = 1_000_007, 40
+CLOCKLESS = (recording.EVENTS, recording.CAPTIONS, recording.VIDEO, recording.METRICS)
+
+
+class Bar(Silent):
+    """A silent progress bar, as evaluate_world wants it."""
+
+    def set_postfix(self, **figures: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def model() -> StreamModel:
+    return load_model(EMBEDDED)
+
+
+@pytest.fixture(scope="module")
+def config(model: StreamModel) -> StreamConfig:
+    return stream_config(model, ({}, "test"), ({}, "test"))
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    bag = tmp_path_factory.mktemp("bags") / "drive"
+    write_bag(SEED, LENGTH_S, bag, "mcap", "raw", lambda n: None)
+    return bag
+
+
+def evaluate(
+    model: StreamModel, config: StreamConfig, bag: Path, out: Path, truth: bool = True, interrupt_at: int = 0
+) -> Evaluation:
+    out.mkdir(exist_ok=True)
+    with BagSource(bag) as source:
+        truths = read_truth(bag / TRUTH, source.origin_ns) if truth else []
+        about = {"recording": bag.name, "model": EMBEDDED}
+        return evaluate_recording(model, config, source, truths, out, about, Bar(interrupt_at))
+
+
+def test_two_runs_write_the_same_bytes(
+    model: StreamModel, config: StreamConfig, drive: Path, tmp_path: Path
+) -> None:
+    for run in "ab":
+        evaluate(model, config, drive, tmp_path / run)
+    for name in CLOCKLESS:
+        data = (tmp_path / "a" / name).read_bytes()
+        assert data and data == (tmp_path / "b" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("policy", ["streaming", "last-frames"])
+def test_accuracy_is_that_of_the_world_itself(
+    policy: str, model: StreamModel, config: StreamConfig, drive: Path, tmp_path: Path
+) -> None:
+    config = config.replace({"policy": policy}, "test")
+    figures = evaluate(model, config, drive, tmp_path).metrics
+    world = evaluate_world(model, config, SEED, LENGTH_S, Bar())
+    same = ("event_accuracy", "n_events", "silence_precision", "silence_recall", "accuracy_by_kind")
+    for name in (*same, "accuracy_by_quarter", "memory_by_age", "cache_tokens_max"):
+        assert figures[name] == world[name], name
+    assert figures["n_events"] > 15
+    assert figures["truth"] == {"lines": LENGTH_S, "judged": LENGTH_S, "unseen": 0}
+
+
+def test_the_files_tell_one_story(
+    model: StreamModel, config: StreamConfig, drive: Path, tmp_path: Path
+) -> None:
+    evaluation = evaluate(model, config, drive, tmp_path)
+    lines = (tmp_path / recording.EVENTS).read_text().splitlines()
+    events = [CommentaryEvent.from_json(line) for line in lines]
+    world = list(itertools.islice(seconds(SEED), LENGTH_S))
+    assert [event.seq for event in events] == list(range(len(events)))
+    for event in events:
+        assert (event.camera, event.frame_id, event.latency_ms) == ("/camera/image_raw", "camera", 0.0)
+        assert event.stamp_oldest_ns == START_NS + event.chunk_index * 10**9
+    right = [event for event in events if event.text == world[event.chunk_index].sentence]
+    assert len(right) == round(evaluation.metrics["event_accuracy"] * evaluation.metrics["n_events"])
+    captions = (tmp_path / recording.CAPTIONS).read_text()
+    assert captions.count(" --> ") == len(events)
+    first = events[0].chunk_index
+    assert captions.splitlines()[2].startswith(f"00:00:{first:02d}.000 --> "), "from the first picture on"
+    with av.open(str(tmp_path / recording.VIDEO)) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 2 * LENGTH_S
+    assert json.loads((tmp_path / recording.METRICS).read_text()) == json.loads(
+        json.dumps(evaluation.metrics)
+    )
+    timing = json.loads((tmp_path / recording.TIMING).read_text())
+    assert len(timing["chunk_ms"]) == LENGTH_S and min(timing["chunk_ms"]) > 0
+    assert timing["chunk_ms_p50"] <= timing["chunk_ms_p99"]
+    spoken = [moment for moment in evaluation.moments if moment.heard.text]
+    assert all(moment.jpeg.startswith(b"\xff\xd8") for moment in spoken)
+    assert sum(bool(m.jpeg) for m in evaluation.moments) < LENGTH_S, "not of every chunk"
+    page = render_report(evaluation)
+    for event in events:
+        assert event.text in page
+
+
+def test_without_a_truth_there_are_no_accuracies(
+    model: StreamModel, config: StreamConfig, drive: Path, tmp_path: Path
+) -> None:
+    evaluation = evaluate(model, config, drive, tmp_path, truth=False)
+    assert evaluation.metrics["truth"] is None
+    assert "event_accuracy" not in evaluation.metrics
+    assert evaluation.metrics["events"] > 15
+
+
+def test_an_interrupt_keeps_what_was_done(
+    model: StreamModel, config: StreamConfig, drive: Path, tmp_path: Path
+) -> None:
+    evaluation = evaluate(model, config, drive, tmp_path, interrupt_at=24)
+    assert evaluation.error is None
+    assert evaluation.metrics["stopped"] == "interrupted"
+    chunks = evaluation.metrics["chunks"]
+    assert 10 <= chunks <= 13
+    assert evaluation.metrics["truth"]["judged"] == chunks, "what was not reached is not judged"
+    assert evaluation.metrics["event_accuracy"] == 1.0
+    with av.open(str(tmp_path / recording.VIDEO)) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 2 * chunks
+    assert "interrupted" in render_report(evaluation)
+
+
+def test_a_cut_bag_is_evaluated_up_to_the_cut(
+    model: StreamModel, config: StreamConfig, drive: Path, tmp_path: Path
+) -> None:
+    bag = tmp_path / "drive"
+    shutil.copytree(drive, bag)
+    truth = (bag / TRUTH).read_text()
+    (bag / TRUTH).unlink()
+    cut(storage_file(bag), 0.6)
+    (bag / TRUTH).write_text(truth)
+    evaluation = evaluate(model, config, bag, tmp_path / "out")
+    assert isinstance(evaluation.error, SourceError)
+    assert evaluation.metrics["stopped"] == str(evaluation.error)
+    assert "breaks after frame" in str(evaluation.error)
+    assert 20 <= evaluation.metrics["chunks"] <= 26
+    assert evaluation.metrics["event_accuracy"] == 1.0
+
+
+def test_a_file_that_cannot_be_written_is_named(
+    model: StreamModel, config: StreamConfig, drive: Path, tmp_path: Path
+) -> None:
+    (tmp_path / recording.METRICS).mkdir()
+    with pytest.raises(ConfigError, match=f"{recording.METRICS}: cannot be written"):
+        evaluate(model, config, drive, tmp_path)

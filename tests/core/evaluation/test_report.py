@@ -1,0 +1,138 @@
+"""The page: whole, closed to the outside, and safe whatever the model said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from svlm_core.config import StreamConfig
+from svlm_core.evaluation.recording import Evaluation, Moment
+from svlm_core.evaluation.report import MAX_PICTURES, render_report
+from svlm_core.evaluation.score import score
+from svlm_core.evaluation.truth import Heard, Truth, judge
+
+S = 10**9
+VOID = {"meta", "img", "br"}
+EVIL = "<script>alert('1')</script> & \"quoted\""
+
+
+class Page(HTMLParser):
+    """Counts tags, and checks that they are closed in order and load nothing."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.count: dict[str, int] = {}
+        self.words = ""
+        self.ids: set[str] = set()
+        self.targets: set[str] = set()
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.count[tag] = self.count.get(tag, 0) + 1
+        for name, value in attrs:
+            if name == "src":
+                assert str(value).startswith("data:image/jpeg;base64,")
+            if name == "href":
+                assert str(value).startswith("#")
+                self.targets.add(str(value)[1:])
+            if name == "id":
+                self.ids.add(str(value))
+            assert not name.startswith("on")
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.count[tag] = self.count.get(tag, 0) + 1
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def evaluation(words: list[str], truths: list[Truth], origin_ns: int = 0, **changes: Any) -> Evaluation:
+    moments = [
+        Moment(Heard(origin_ns + k * S, origin_ns + (k + 1) * S, text), 5.0 + k % 7, b"\xff\xd8jpeg")
+        for k, text in enumerate(words)
+    ]
+    verdicts, unseen = judge(truths, [moment.heard for moment in moments])
+    metrics: dict[str, Any] = {
+        **{"recording": "drive", "model": "tiny", "camera": "/front", "start_ns": origin_ns, "stopped": None},
+        "length_s": float(len(words)),
+        "truth": {"lines": len(truths), "judged": len(verdicts), "unseen": unseen} if truths else None,
+        **(score([verdict.judged for verdict in verdicts]) if truths else {}),
+        **{"chunks": len(words), "silent_chunks": 1, "events": 3, "frames_received": 10, "frames_used": 8},
+        **{"frames_dropped": {"rate": 2}, "cache_tokens_max": 40, "capacity_tokens": 50},
+        "settings": StreamConfig().__dict__,
+        **changes,
+    }
+    timing = {
+        "chunk_ms_p50": 7.0,
+        "chunk_ms_p99": 11.0,
+        "stage_ms_p50": {"vision": 3.0},
+        "machine": "a test",
+        "chunk_ms": [moment.chunk_ms for moment in moments],
+    }
+    return Evaluation(origin_ns, moments, verdicts, metrics, timing, None)
+
+
+def test_the_page_is_whole_and_every_link_leads_somewhere() -> None:
+    truths = [Truth(0, S, ""), Truth(S, 2 * S, "cat"), Truth(2 * S, 3 * S, "dog"), Truth(3 * S, 4 * S, "")]
+    text = render_report(evaluation(["", "cat", "", "fox", "eel"], truths))
+    page = Page(text)
+    assert page.count["svg"] == 2
+    assert page.count["img"] == 4
+    assert page.targets <= page.ids and len(page.targets) == 4
+    for words in ("50.0 %", "of events right: 1 of 2", "right 1", "wrong 1", "missed 1", "not judged 1"):
+        assert words in page.words
+    assert "true: dog" in page.words and "nothing was to be said" in page.words
+    assert "default-src 'none'" in text
+    for loads in ("http:", "https:", "@import", "url(", "$"):
+        assert loads not in text
+
+
+def test_without_a_truth_it_says_so() -> None:
+    page = Page(render_report(evaluation(["", "cat"], [])))
+    assert "no truth was given" in page.words
+    assert "%" not in page.words.split("Settings")[0].split("Timeline")[1]
+
+
+@pytest.mark.parametrize("length", [1, 9, 700])
+def test_any_length_is_drawn(length: int) -> None:
+    truths = [Truth(k * S, (k + 1) * S, "cat" if k % 2 else "") for k in range(length)]
+    page = Page(render_report(evaluation(["cat"] * length, truths)))
+    assert page.count["img"] == min(length, MAX_PICTURES)
+    wrong = sum(k % 2 == 0 for k in range(length))
+    assert f"wrong {wrong}" in page.words
+
+
+def test_a_clock_that_jumps_by_years_does_not_make_the_page_endless() -> None:
+    whole = evaluation(["cat", "dog", "eel"], [])
+    late = Moment(Heard(10**18, 10**18 + S, "eel"), 5.0, b"jpeg")
+    text = render_report(replace(whole, moments=[*whole.moments[:2], late]))
+    assert len(text) < 100_000
+    assert Page(text).count["img"] == 3
+
+
+def test_what_was_said_cannot_leave_its_place() -> None:
+    page = Page(render_report(evaluation([EVIL, ""], [Truth(0, S, EVIL)], camera=EVIL, stopped=EVIL)))
+    assert page.count["script"] == 1
+    assert page.words.count(EVIL) >= 4
+
+
+def test_dates_are_told_only_of_stamps_that_are_dates() -> None:
+    dated = render_report(evaluation(["cat"], [], origin_ns=1_700_000_000 * S))
+    assert "recorded from 2023-11-14 22:13:20 UTC" in dated
+    assert "recorded from" not in render_report(evaluation(["cat"], [], origin_ns=5 * S))
+
+
+def test_equal_evaluations_give_equal_pages() -> None:
+    truths = [Truth(0, S, "cat")]
+    assert render_report(evaluation(["cat"], truths)) == render_report(evaluation(["cat"], truths))
