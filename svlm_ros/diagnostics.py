@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
+from svlm_core.frames import DROPPED_BROKEN
 from svlm_ros.health import Snapshot
 from svlm_ros.image_qos import ImageLink
-from svlm_ros.intake import DROPPED_BROKEN
 
 OK, WARN, ERROR, STALE = (
     DiagnosticStatus.OK,

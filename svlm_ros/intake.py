@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from svlm_core.config import StreamConfig
 from svlm_core.errors import SourceError, SvlmError
-from svlm_core.frames import NS_PER_S, Chunk, Frame, FrameLedger, LatestMailbox, TimeSlots
+from svlm_core.frames import DROPPED_BROKEN, NS_PER_S, Chunk, Frame, FrameLedger, LatestMailbox, TimeSlots
 from svlm_ros.pictures import SealedPicture
 
-DROPPED_BROKEN = "broken"  # a message that is not a picture
 DROPPED_DISABLED = "disabled"  # came while the node was told not to look
 DROPPED_STOPPED = "stopped"  # still waited when the node was deactivated
 

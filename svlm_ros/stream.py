@@ -16,13 +16,13 @@ from std_msgs.msg import String
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError, QueryError, SvlmError
 from svlm_core.events import KIND_ANSWER, CommentaryEvent
-from svlm_core.frames import Chunk, FrameLedger
+from svlm_core.frames import DROPPED_BROKEN, Chunk, FrameLedger
 from svlm_core.stream.query import Query
 from svlm_ros.conversions import ns_from_stamp
 from svlm_ros.diagnostics import Condition, DiagnosticsPublisher, findings
 from svlm_ros.health import Health
 from svlm_ros.image_qos import ImageLink, ImageSubscription
-from svlm_ros.intake import DROPPED_BROKEN, DROPPED_DISABLED, DROPPED_STOPPED
+from svlm_ros.intake import DROPPED_DISABLED, DROPPED_STOPPED
 from svlm_ros.lifetime import End
 from svlm_ros.outputs import Outputs
 from svlm_ros.parameters import ModelParameters, StreamNodeParameters

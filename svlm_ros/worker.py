@@ -12,9 +12,9 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from svlm_core.errors import EngineClosedError, NumericsError, QueryError, SourceError, SvlmError
 from svlm_core.events import CommentaryEvent
-from svlm_core.frames import Chunk, FrameLedger
+from svlm_core.frames import DROPPED_BROKEN, Chunk, FrameLedger
 from svlm_ros.health import Health
-from svlm_ros.intake import DROPPED_BROKEN, DROPPED_STOPPED, CameraChunk, Intake
+from svlm_ros.intake import DROPPED_STOPPED, CameraChunk, Intake
 from svlm_ros.parameters import ModelParameters
 from svlm_ros.supply import StreamSupply
 
