@@ -31,9 +31,9 @@ def test_the_subscription_hears_every_publisher_whatever_they_offer(
     (info,) = ear.node.get_subscriptions_info_by_topic(images.topic)
     assert info.qos_profile.reliability == expected
     assert ear.spin_until(lambda: all(p.get_subscription_count() for p in publishers), 5.0)
-    for number, publisher in enumerate(publishers):
+    for number, publisher in enumerate(publishers, 1):
         publisher.publish(Image(width=number))
-    assert ear.spin_until(lambda: len(heard) == len(offers), 5.0)
+        assert ear.spin_until(lambda number=number: len(heard) == number, 5.0)  # only the newest is kept
 
 
 def test_a_best_effort_publisher_that_comes_later_is_heard_too(ear: Any) -> None:

@@ -107,9 +107,7 @@ def test_a_parameter_of_another_node_is_only_a_warning(start: Any) -> None:
 
 def test_a_camera_index_and_a_whole_number_of_seconds_need_no_quotes(start: Any) -> None:
     camera = start("svlm_ros.camera_node", source=9999)
-    output, _ = camera.communicate(timeout=90)
-    assert camera.returncode == 1
-    assert "9999" in output and "must be a str" not in output
+    wait_for_line(camera, "camera 9999")  # it may be plugged in later
     stream = start("svlm_ros.stream_node", chunk_s=1)
     wait_for_line(stream, "loading model")
 
