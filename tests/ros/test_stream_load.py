@@ -97,7 +97,7 @@ def test_every_frame_of_a_fast_camera_is_used_or_dropped_for_a_reason(
 
 def test_a_slow_model_never_builds_a_backlog(start: Any, ear: Any, cameras: Cameras, tmp_path: Path) -> None:
     """A model that needs about two seconds for a second of images: its words are about now all the same."""
-    tokens = 250
+    tokens = 600
     model = write_talkative_model(tmp_path / "qwen", tokens, num_hidden_layers=16, intermediate_size=4096)
     rig = StreamRig(ear, start, model=model, chunk_budget_s=60.0, vision_window_s=3.0)
     said_s: list[float] = []
