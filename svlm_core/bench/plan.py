@@ -51,7 +51,8 @@ class Terms:
         text_weight_bytes: what one pass of the language model reads of them.
         vision_weight_bytes: what one pass of the vision tower reads.
         kv_bytes_per_token: keys and values.
-        camera_bytes: the KV cache, and the un-rotated float32 keys of the head and all text beside it.
+        camera_bytes: the KV cache with its room for questions, and the un-rotated float32 keys of the head
+            and all text beside it.
         vision_flops: of the vision tower.
         prefill_layer_flops: of the prefill's products with layers' weights.
         prefill_other_flops: of its attention, and the head for its last token.
@@ -140,6 +141,7 @@ def terms_of(
     layer_bytes = layers * (_BF16_BYTES if weights == "bf16" else 1)
     vision = shape.matrix_weights - layers
     attend = 4 * shape.layers * shape.heads * shape.head_dim  # operations for a query and a key
+    asked = config.window_chunks * config.max_query_tokens  # room that is kept for questions
     spoken = head_tokens + text + config.window_chunks * config.max_new_tokens
     return Terms(
         visual_tokens=visual,
@@ -150,7 +152,7 @@ def terms_of(
         text_weight_bytes=layer_bytes + shape.head_weights * _BF16_BYTES,
         vision_weight_bytes=vision * _BF16_BYTES,
         kv_bytes_per_token=kv,
-        camera_bytes=(cache + spoken) * kv,  # a float32 key is as large as a bfloat16 key and value
+        camera_bytes=(cache + asked + spoken) * kv,  # a float32 key is as large as a bfloat16 key and value
         vision_flops=patches_in_time * _vision_flops(shape, patch_tokens),
         prefill_layer_flops=2 * prefill * layers,
         prefill_other_flops=attend * prefill * cache + 2 * shape.head_weights,

@@ -30,8 +30,9 @@ from svlm_core.sinks.jsonl import JsonLines
 from svlm_core.sinks.video import AnnotatedVideo
 from svlm_core.sinks.webvtt import WebVtt
 from svlm_core.sources.source import Source
+from svlm_core.stream.result import ChunkResult
 from svlm_core.stream.run import StreamRun
-from svlm_core.stream.session import ChunkResult, StreamSession
+from svlm_core.stream.session import StreamSession
 
 EVENTS, CAPTIONS, VIDEO = "events.jsonl", "captions.vtt", "annotated.mp4"
 METRICS, TIMING, REPORT = "metrics.json", "timing.json", "report.html"

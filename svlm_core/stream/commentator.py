@@ -15,8 +15,9 @@ from svlm_core.errors import NumericsError, QueryError
 from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, KIND_RESET, CommentaryEvent
 from svlm_core.frames import Chunk, FrameLedger
 from svlm_core.model.vision import VisionInput
+from svlm_core.stream.budget import ChunkBudget
 from svlm_core.stream.query import Query
-from svlm_core.stream.session import FINISH_DEADLINE, FINISH_LENGTH, ChunkBudget, ChunkResult
+from svlm_core.stream.result import FINISH_DEADLINE, FINISH_LENGTH, ChunkResult
 
 MAX_WAITING_QUERIES = 16  # one is answered each chunk: whoever came later would wait too long for an answer
 _RECENT_CHUNKS = 3600  # latencies the percentiles are taken from: memory must not grow with the stream

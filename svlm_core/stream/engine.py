@@ -19,9 +19,11 @@ from svlm_core.config import StreamConfig
 from svlm_core.errors import EngineClosedError
 from svlm_core.frames import Chunk
 from svlm_core.model.adapter import StreamModel, VisionInput
+from svlm_core.stream.budget import ChunkBudget
 from svlm_core.stream.query import Query
+from svlm_core.stream.result import ChunkResult
 from svlm_core.stream.runner import Answer, Choose, Runner, Work
-from svlm_core.stream.session import ChunkBudget, ChunkResult, Steps, StreamSession
+from svlm_core.stream.session import Steps, StreamSession
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from svlm_core.model.vision import VisionInput
 from svlm_core.sources.source import Source
 from svlm_core.stream.commentator import Commentator, Stream, StreamSummary
 from svlm_core.stream.query import TimedQuery
-from svlm_core.stream.session import ChunkResult
+from svlm_core.stream.result import ChunkResult
 
 _JOIN_S = 2.0  # a camera that hangs must not hang the end of the stream
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -22,64 +22,23 @@ from svlm_core.errors import CacheFullError, ConfigError, QueryError
 from svlm_core.frames import Chunk
 from svlm_core.model.adapter import StreamModel, VisionInput
 from svlm_core.model.decoder import Piece, Visual
+from svlm_core.stream.budget import ChunkBudget
 from svlm_core.stream.positions import place
 from svlm_core.stream.protocol import Protocol
 from svlm_core.stream.query import Query
+from svlm_core.stream.result import (
+    FINISH_CANCELLED,
+    FINISH_DEADLINE,
+    FINISH_END,
+    FINISH_LENGTH,
+    ChunkResult,
+)
 from svlm_core.stream.runner import Answer, Choose, Encode, Forward, Runner, Work
 from svlm_core.stream.sampling import Sampler
 
 Steps = Generator[Work, Any, "ChunkResult"]
 
-FINISH_END = "end"  # the model ended its turn
-FINISH_LENGTH = "length"  # max_new_tokens
-FINISH_DEADLINE = "deadline"  # the chunk's time was spent; the phrase goes on in the next chunk
-FINISH_CANCELLED = "cancelled"
-
 _LONGEST_STREAM_S = 1e9  # thirty years: the widest time text a capacity is computed for
-
-
-@dataclass
-class ChunkBudget:
-    """How long one chunk may take; asked between steps, so it ends at a token boundary.
-
-    Attributes:
-        deadline_s: `time.monotonic()` after which no further token is begun; None for no limit.
-        cancelled: whether the chunk shall end after the step it is in.
-    """
-
-    deadline_s: float | None = None
-    cancelled: bool = False
-
-    def cancel(self) -> None:
-        """End the chunk after the step it is in; from any thread."""
-        self.cancelled = True
-
-    @property
-    def spent(self) -> bool:
-        """Whether the deadline has passed."""
-        return self.deadline_s is not None and time.monotonic() >= self.deadline_s
-
-
-@dataclass(frozen=True)
-class ChunkResult:
-    """What one chunk gave.
-
-    Attributes:
-        text: the words, "" for silence.
-        token_ids: all ids generated, silence mark and end of turn included.
-        prefill_tokens: tokens of the chunk's prefill.
-        cache_tokens: tokens in the KV cache after the chunk.
-        finish: why the words end: one of the FINISH_ constants.
-        stage_ms: wall time of preprocess, vision, cache, prefill and decode, milliseconds; in a batch, other
-            streams' work included.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    prefill_tokens: int
-    cache_tokens: int
-    finish: str = FINISH_END
-    stage_ms: dict[str, float] = field(default_factory=dict)
 
 
 class StreamSession:

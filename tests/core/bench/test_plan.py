@@ -52,7 +52,9 @@ def test_terms_by_hand() -> None:
     assert terms.cache_tokens == 10 + 10 + 2 * 125 == 270
     assert terms.kv_bytes_per_token == 2 * 2 * 2 * 2 * 2  # k and v, layers, heads, channels, bytes
     spoken = 10 + 10 + 2 * 5
-    assert terms.camera_bytes == 270 * 32 + spoken * 2 * 2 * 2 * 4  # layers, heads, channels, float32
+    asked = 2 * SETTINGS.max_query_tokens
+    float32_bytes = spoken * 2 * 2 * 2 * 4  # layers, heads, channels
+    assert terms.camera_bytes == (270 + asked) * 32 + float32_bytes
     assert terms.text_weight_bytes == 2 * (LAYERS + 800)
     assert terms.vision_weight_bytes == 2 * VISION
     assert terms.prefill_layer_flops == 2 * 120 * LAYERS

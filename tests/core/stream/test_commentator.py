@@ -19,7 +19,8 @@ from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.commentator import MAX_WAITING_QUERIES, Commentator
 from svlm_core.stream.protocol import Protocol
 from svlm_core.stream.query import Query
-from svlm_core.stream.session import ChunkResult, StreamSession
+from svlm_core.stream.result import ChunkResult
+from svlm_core.stream.session import StreamSession
 
 HALF_NS = NS_PER_S // 2
 

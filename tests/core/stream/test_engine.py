@@ -20,11 +20,13 @@ from svlm_core.errors import CacheFullError, ConfigError, EngineClosedError, Num
 from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, KIND_RESET
 from svlm_core.frames import Chunk, Frame, FrameLedger
 from svlm_core.model.adapter import StreamModel
+from svlm_core.stream.budget import ChunkBudget
 from svlm_core.stream.commentator import Commentator
 from svlm_core.stream.engine import Engine, EngineStream
 from svlm_core.stream.query import Query
+from svlm_core.stream.result import ChunkResult
 from svlm_core.stream.sampling import Sampler
-from svlm_core.stream.session import ChunkBudget, ChunkResult, StreamSession
+from svlm_core.stream.session import StreamSession
 
 WAIT_S = 20.0  # for an answer that must come
 FOR_EVER_S = 3600.0  # no batch forms by time-out

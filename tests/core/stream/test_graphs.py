@@ -18,8 +18,9 @@ from svlm_core.model.adapter import StreamModel
 from svlm_core.model.decoder import Piece, Visual
 from svlm_core.model.load import load_model
 from svlm_core.stream.graphs import GraphDecoder, StepInputs, capture
+from svlm_core.stream.result import ChunkResult
 from svlm_core.stream.runner import Runner, Work
-from svlm_core.stream.session import ChunkResult, StreamSession
+from svlm_core.stream.session import StreamSession
 
 BOUND = 1e-5
 CAPACITY = 40

@@ -14,7 +14,8 @@ from svlm_core.errors import CacheFullError, ConfigError, QueryError
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.protocol import Protocol
 from svlm_core.stream.query import Query
-from svlm_core.stream.session import ChunkResult, StreamSession
+from svlm_core.stream.result import ChunkResult
+from svlm_core.stream.session import StreamSession
 
 SAMPLED = {"temperature": 1.5, "repetition_penalty": 1.3, "top_k": 40, "top_p": 0.9}
 
