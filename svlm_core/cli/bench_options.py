@@ -129,6 +129,7 @@ def build_model(options: argparse.Namespace, shape: Shape) -> StreamModel:
     at_least_one("--threads", options.threads)
     if options.json:
         check_writable(options.json, "--json")
+    import svlm_core.model  # noqa: F401, I001 - first: it says what to install where torch is missing
     import torch
 
     from svlm_core.bench.random_model import build

@@ -62,7 +62,7 @@ def test_what_a_robot_needs_imports_without_the_packages_of_the_model() -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("verb", ["stream world://1?seconds=2", "eval world --seconds 5"])
+@pytest.mark.parametrize("verb", ["stream world://1?seconds=2", "eval world --seconds 5", "bench limit"])
 def test_the_command_line_says_what_to_install(verb: str) -> None:
     ended = run("from svlm_core.cli.main import main\nsys.exit(main(sys.argv[1:]))", *verb.split())
     assert ended.returncode == 1
