@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A recording played again as if it happened now, and commentary on it, on the recording's own time.
 
     ros2 launch svlm_ros replay.launch.py source:=run7_bag?topic=/front/image_raw
@@ -8,6 +22,7 @@ camera_node publishes the pictures and /clock; the stream node runs with use_sim
 a moment after the recording has. `ros2 launch svlm_ros replay.launch.py --show-args` lists the arguments.
 """
 
+from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     GroupAction,
@@ -20,8 +35,6 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node, SetParameter
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
-
-from launch import LaunchDescription
 
 LAST_WORDS_S = 3.0  # from the end of the recording to the end of the launch
 

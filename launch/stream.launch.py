@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Commentary on one camera or many, and something to look at where there is no camera yet.
 
     ros2 launch svlm_ros stream.launch.py image:=/front/image_raw
@@ -10,13 +24,12 @@ launch file pushes. What is not an argument here is a parameter: `params_file` t
 `ros2 launch svlm_ros stream.launch.py --show-args` lists the arguments.
 """
 
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
-
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 COMPRESSED = "/compressed"  # the topic that image_transport adds to a base topic
 RESPAWN_DELAY_S = 2.0

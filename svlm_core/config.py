@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The one description of a stream's settings: a dataclass, validated once, loaded from YAML.
 
 Precedence, lowest first: the defaults here, the checkpoint's own `stream.yaml`, the user's YAML file,
@@ -6,15 +20,14 @@ options given on the command line or as ROS parameters.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+import difflib
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from svlm_core.errors import ConfigError
+import yaml
 
 POLICIES = ("streaming", "full", "window", "window-recompute", "native-positions", "last-frames")
 PROTOCOLS = ("svlm", "streamingvlm")
@@ -22,8 +35,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 QUANTIZATIONS = ("int8", "fp8")
 
 
-def _setting(default: Any, help: str, **metadata: Any) -> Any:
-    return field(default=default, metadata={"help": help, **metadata})
+def _setting(default: Any, text: str, **metadata: Any) -> Any:
+    return field(default=default, metadata={"help": text, **metadata})
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Frames, chunks of frames, and the latest-wins mailbox, with exact accounting.
 
 Every frame that enters ends in one of three places, and the counters say which:
@@ -6,14 +20,13 @@ Every frame that enters ends in one of three places, and the counters say which:
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+import threading
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
-
 from svlm_core.errors import SourceError
 
 NS_PER_S = 1_000_000_000

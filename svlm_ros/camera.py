@@ -1,11 +1,25 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The node that publishes any source of frames as a camera."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from itertools import takewhile
+import threading
+import time
 from typing import TypeVar
 
 from rclpy.duration import Duration
@@ -14,9 +28,8 @@ from rclpy.publisher import Publisher
 from rclpy.qos import ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
-
 from svlm_core.errors import ConfigError, SvlmError
-from svlm_core.frames import NS_PER_S, Frame
+from svlm_core.frames import Frame, NS_PER_S
 from svlm_core.sources.paced import Paced
 from svlm_core.sources.reconnecting import open_lasting
 from svlm_core.sources.source import Source

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """sensor_msgs/Image and CompressedImage <-> RGB; svlm_core.sources.image_message does the reading."""
 
 from __future__ import annotations
@@ -6,18 +20,17 @@ from array import array
 from functools import cache
 from typing import Any
 
+from builtin_interfaces.msg import Time
 import cv2
 import numpy as np
-from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
-
 from svlm_core.frames import NS_PER_S
 from svlm_core.sources.image_message import (
-    ENCODINGS,
     ConversionError,
-    UnknownEncodingError,
+    ENCODINGS,
     ns_from_stamp,
     rgb_from_compressed,
+    UnknownEncodingError,
 )
 from svlm_core.sources.image_message import rgb_from_image as decode
 

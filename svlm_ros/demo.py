@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """`python -m svlm_ros.demo`: commentary on an unseen world, beside the truth.
 
 A camera node films the world and a stream node says what it sees, each a process of its own, on a DDS
@@ -8,22 +22,21 @@ something was said, were described with exactly the true words.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from itertools import islice
 import os
+from pathlib import Path
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from itertools import islice
-from pathlib import Path
 
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
-
 from svlm_core.errors import SvlmError
 from svlm_core.frames import Chunk
 from svlm_core.sinks.video import AnnotatedVideo
-from svlm_core.world.scene import WORLD_FPS, seconds
+from svlm_core.world.scene import seconds, WORLD_FPS
 from svlm_ros.children import ChildError, Children
 from svlm_ros.scoring import Scoreboard, Verdict
 from svlm_ros.watcher import Watcher

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """What a stream node says about itself on /diagnostics: levels that mean something, by pure functions.
 
 Three statuses a node: `model` (is it loaded), `images` (do they come) and `commentary` (is it about now).
@@ -10,7 +24,6 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
-
 from svlm_core.frames import DROPPED_BROKEN
 from svlm_ros.health import Snapshot
 from svlm_ros.image_qos import ImageLink

@@ -1,10 +1,24 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A subscription to an image topic that fits what the publishers offer, and says why when nothing arrives."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+import time
 from typing import Any
 
 from rclpy.event_handler import SubscriptionEventCallbacks
@@ -12,18 +26,17 @@ from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import (
     HistoryPolicy,
+    qos_check_compatible,
     QoSCompatibility,
     QoSPolicyKind,
     QoSProfile,
     ReliabilityPolicy,
-    qos_check_compatible,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CompressedImage, Image
-
 from svlm_core.errors import ConfigError
 
 PUBLISHER_DEPTH = 5  # a burst waits here; whoever subscribes decides what is too old

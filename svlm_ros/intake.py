@@ -1,13 +1,27 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """From image messages to the newest chunk; a new stream begins where the old one cannot go on."""
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
+import threading
 
 from svlm_core.config import StreamConfig
 from svlm_core.errors import SourceError, SvlmError
-from svlm_core.frames import DROPPED_BROKEN, NS_PER_S, Chunk, Frame, FrameLedger, LatestMailbox, TimeSlots
+from svlm_core.frames import Chunk, DROPPED_BROKEN, Frame, FrameLedger, LatestMailbox, NS_PER_S, TimeSlots
 from svlm_ros.pictures import SealedPicture
 
 DROPPED_DISABLED = "disabled"  # came while the node was told not to look

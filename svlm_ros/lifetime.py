@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """From the first signal handler to the exit code: the life of a process that holds ROS nodes.
 
 rclpy's own signal handlers shut the context down under the node's feet, which is why a Ctrl-C shows up as an
@@ -8,12 +22,12 @@ code into one queue; the main thread waits on it and then takes everything down 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 import os
+from queue import SimpleQueue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # rclpy takes a while to import; the handlers below must stand before that
@@ -52,7 +66,6 @@ def run_nodes(
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.logging import get_logger
     from rclpy.signals import SignalHandlerOptions
-
     from svlm_core.errors import SvlmError
 
     try:

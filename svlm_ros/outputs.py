@@ -1,21 +1,31 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The topics that a stream node speaks on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
-
 from svlm_core.events import CommentaryEvent
 from svlm_core.frames import Chunk
+from svlm_ros.annotate import Annotator
 from svlm_ros.image_qos import PUBLISHER_DEPTH
-
-if TYPE_CHECKING:
-    from svlm_ros.annotate import Annotator
 
 _EVENT_DEPTH = 10
 _LATEST = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -36,8 +46,6 @@ class Outputs:
         self._publishers: list[LifecyclePublisher] = [self._events, self._words, self._latest]
         self._annotator: Annotator | None = None
         if annotate:
-            from svlm_ros.annotate import Annotator
-
             self._annotator = Annotator()
             self._images = node.create_lifecycle_publisher(Image, "image_annotated", PUBLISHER_DEPTH)
             self._publishers.append(self._images)

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """ROS parameters declared from the fields of a dataclass, so that a setting is described in one place only.
 
 A field's metadata may hold `help`, `minimum`, `maximum` and `choices` (svlm_core.config.StreamConfig does).
@@ -5,15 +19,14 @@ A field's metadata may hold `help`, `minimum`, `maximum` and `choices` (svlm_cor
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, Field, field, fields
+import difflib
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-
 from svlm_core.config import DTYPES, StreamConfig
 from svlm_core.errors import ConfigError
 
@@ -28,8 +41,8 @@ _OF_ROS = ("use_sim_time", "start_type_description_service")  # declared by rclp
 _OF_ROS_PREFIX = "qos_overrides."
 
 
-def _setting(default: Any, help: str, **rules: Any) -> Any:
-    return field(default=default, metadata={"help": help, **rules})
+def _setting(default: Any, text: str, **rules: Any) -> Any:
+    return field(default=default, metadata={"help": text, **rules})
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Image messages that wait to be decoded: checked as far as that costs next to nothing.
 
 At 30 images a second the model sees two. Decoding only those, and on the inference thread, keeps the image
@@ -10,17 +24,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
-
 from svlm_core.errors import SourceError
 from svlm_core.frames import MIN_SIDE_PX
 from svlm_core.sources.image_bytes import header_size
-from svlm_ros.conversions import ENCODINGS, ConversionError, rgb_from_compressed, rgb_from_image
+from svlm_ros.conversions import ConversionError, ENCODINGS, rgb_from_compressed, rgb_from_image
 
 _COMPRESSED = "compressed image"
 _TWO_BYTES = ("mono16", "16uc1", "yuv422", "uyvy", "yuv422_yuy2", "yuyv")
 _THREE_BYTES = ("rgb8", "bgr8", "8uc3")
 _FOUR_BYTES = ("rgba8", "bgra8", "32fc1")
-_PIXEL_BYTES = {name: 1 for name in ENCODINGS} | {
+_PIXEL_BYTES = dict.fromkeys(ENCODINGS, 1) | {
     name: size for size, names in ((2, _TWO_BYTES), (3, _THREE_BYTES), (4, _FOUR_BYTES)) for name in names
 }  # of one row; the half-sized chroma rows of nv12 and nv21 come below
 

@@ -1,16 +1,29 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Questions from the topic `query` and from the service ~/describe, and who waits for their answers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import itertools
 import json
-from collections.abc import Sequence
 
 from rclpy.node import Node
 from rclpy.task import Future
-
 from svlm_core.errors import QueryError
-from svlm_core.events import KIND_ANSWER, CommentaryEvent
+from svlm_core.events import CommentaryEvent, KIND_ANSWER
 from svlm_core.stream.query import Query
 
 

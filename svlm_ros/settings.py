@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A stream node's parameters: declared, checked at every change, shown as they are in force."""
 
 from __future__ import annotations
@@ -9,15 +23,14 @@ from typing import Any
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError, SvlmError
 from svlm_ros.parameters import (
     EngineNodeParameters,
     GivenParameters,
     ModelParameters,
-    StreamNodeParameters,
     parameter_value,
+    StreamNodeParameters,
 )
 
 # Settings that the user gave, by field of StreamConfig; raises SvlmError when a running stream refuses them.

@@ -1,9 +1,23 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The node that watches an image topic and publishes what it sees in words."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+import time
 from typing import Any
 
 from rclpy.clock import Clock, JumpThreshold, TimeJump
@@ -12,11 +26,10 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
-
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError, QueryError, SvlmError
-from svlm_core.events import KIND_ANSWER, CommentaryEvent
-from svlm_core.frames import DROPPED_BROKEN, Chunk, FrameLedger
+from svlm_core.events import CommentaryEvent, KIND_ANSWER
+from svlm_core.frames import Chunk, DROPPED_BROKEN, FrameLedger
 from svlm_core.stream.query import Query
 from svlm_ros.conversions import ns_from_stamp
 from svlm_ros.diagnostics import Condition, DiagnosticsPublisher, findings
@@ -26,7 +39,7 @@ from svlm_ros.intake import DROPPED_DISABLED, DROPPED_STOPPED
 from svlm_ros.lifetime import End
 from svlm_ros.outputs import Outputs
 from svlm_ros.parameters import ModelParameters, StreamNodeParameters
-from svlm_ros.pictures import SealedPicture, check_picture
+from svlm_ros.pictures import check_picture, SealedPicture
 from svlm_ros.questions import Answers, read_query
 from svlm_ros.services import StreamServices
 from svlm_ros.settings import StreamSettings

@@ -1,9 +1,23 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """`python -m svlm_ros.stream_node --ros-args -p image:=/camera/image_raw -p model:=tiny`."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+import sys
 from typing import TYPE_CHECKING
 
 from svlm_ros.lifetime import End, run_node

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Where a node's stream comes from: a model of its own, or an engine that all nodes of the process share.
 
 Loading a model takes seconds to minutes and blocks; whoever opens a stream does it on a thread of its own.
@@ -5,10 +19,10 @@ Loading a model takes seconds to minutes and blocks; whoever opens a stream does
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 import gc
 import threading
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TYPE_CHECKING
 
 from svlm_ros.parameters import ModelParameters
 

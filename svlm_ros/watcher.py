@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A node that lines commentary up with the images it is about, second by second."""
 
 from __future__ import annotations
@@ -7,9 +21,8 @@ from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
-
 from svlm_core.events import CommentaryEvent
-from svlm_core.frames import NS_PER_S, Frame
+from svlm_core.frames import Frame, NS_PER_S
 from svlm_ros.conversions import ns_from_stamp, rgb_from_image
 from svlm_ros.image_qos import image_qos
 

@@ -1,20 +1,33 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The one thread of a node that runs the model: it loads the checkpoint, then turns chunks into events."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any
+import threading
+import time
+from typing import Any, TYPE_CHECKING
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
-
 from svlm_core.errors import EngineClosedError, NumericsError, QueryError, SourceError, SvlmError
 from svlm_core.events import CommentaryEvent
-from svlm_core.frames import DROPPED_BROKEN, Chunk, FrameLedger
+from svlm_core.frames import Chunk, DROPPED_BROKEN, FrameLedger
 from svlm_ros.health import Health
-from svlm_ros.intake import DROPPED_STOPPED, CameraChunk, Intake
+from svlm_ros.intake import CameraChunk, DROPPED_STOPPED, Intake
 from svlm_ros.parameters import ModelParameters
 from svlm_ros.supply import StreamSupply
 

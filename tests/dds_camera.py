@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A camera as a process: `python dds_camera.py TOPIC raw|compressed RELIABILITY WIDTH HEIGHT HZ SECONDS`.
 
 Sends one picture again and again, with the time it is sent as its stamp, once somebody subscribes. Prints how
@@ -13,7 +27,6 @@ import numpy as np
 import rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
-
 from svlm_ros.conversions import compressed_from_rgb, image_from_rgb, stamp_from_ns
 
 _LAST_S = 1.0  # a reliable writer that leaves takes what was not acknowledged with it

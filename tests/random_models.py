@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Small random checkpoints of every family, written to disk as their users would have them."""
 
 from __future__ import annotations
@@ -5,11 +19,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from svlm_core.model.dialect import Dialect, QWEN, QWEN3, SMOL
+from tokenizers import AddedToken, decoders, models, pre_tokenizers, Tokenizer
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedTokenizerFast
-
-from svlm_core.model.dialect import QWEN, QWEN3, SMOL, Dialect
 
 DIALECTS = {"qwen2_vl": QWEN, "qwen2_5_vl": QWEN, "qwen3_vl": QWEN3, "smolvlm": SMOL}
 FAMILIES = tuple(DIALECTS)

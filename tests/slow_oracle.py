@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The streaming cache, done slowly: un-rotated keys of every retained token, all rotated at every forward.
 
 Written apart from svlm_core.cache, .stream and .model.decoder: positions, retention, rotation, attention and
@@ -10,12 +24,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from svlm_core.config import StreamConfig
 from svlm_core.model.adapter import StreamModel, VisionInput
 from svlm_core.stream.protocol import Protocol
+import torch
+from torch import Tensor
 
 Place = tuple[float, float, float]
 

@@ -1,14 +1,28 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A stream node as a process of its own, seen as its users see it over DDS."""
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
+import signal
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState, GetState
+import numpy as np
 from random_models import write_random_model
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter, parameter_value_to_python
@@ -16,7 +30,6 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
-
 from svlm_core.events import CommentaryEvent
 from svlm_core.frames import NS_PER_S
 from svlm_ros.conversions import compressed_from_rgb, image_from_rgb
@@ -69,7 +82,6 @@ class StreamRig:
 
     def wait_until_ready(self) -> StreamRig:
         """Wait for the subscription, which follows the model."""
-
         matched = self.publisher.get_subscription_count
         self.ear.spin_until(lambda: matched() or self._ended(), START_LIMIT_S)
         assert matched(), self.end()

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A camera's video server as a process of its own, which tests kill and start again.
 
 `python stream_server.py http|rtsp PORT CLIP` sends one MPEG-TS over and over until it is killed: over HTTP,
@@ -6,8 +20,10 @@ or in RTP packets (RFC 2250) inside the TCP connection of an RTSP session.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import http.server
 import itertools
+from pathlib import Path
 import signal
 import socket
 import socketserver
@@ -15,8 +31,6 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 PACKET_BYTES = 7 * 188  # as many packets of an MPEG-TS as fit into one of an Ethernet
 PAUSE_S = 0.003

@@ -1,18 +1,31 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """How many cameras one device holds in real time: batched by the engine, and beside it one after another."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import as_completed
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from svlm_core.bench.efficiency import Progress
 from svlm_core.bench.kernels import BareModel, ChunkKernels, ChunkSizes, run_ms
 from svlm_core.bench.shapes import Shape
-from svlm_core.bench.workload import NoiseCamera, Talker, filled
+from svlm_core.bench.workload import filled, NoiseCamera, Talker
 from svlm_core.config import StreamConfig
 from svlm_core.frames import Chunk
 from svlm_core.model.adapter import StreamModel

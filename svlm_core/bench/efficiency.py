@@ -1,20 +1,33 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """What a chunk costs as the stream grows older, policy beside policy in one run."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+import time
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
-
 from svlm_core.bench.shapes import Shape
-from svlm_core.bench.workload import NoiseCamera, Talker, settle
+from svlm_core.bench.workload import NoiseCamera, settle, Talker
 from svlm_core.config import StreamConfig
 from svlm_core.errors import SvlmError
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.session import StreamSession
+import torch
 
 REFERENCE = "streaming"  # the policy the others are compared with
 EARLY_CHUNK = 100  # from here on the windows are full, with the default settings

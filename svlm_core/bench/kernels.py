@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The machine's limit: a model's bare matrix products and attention kernels, and reading memory.
 
 Nothing is computed here: the same kernels run over the same weights and the stream's own cache, at the same
@@ -6,18 +20,14 @@ sizes, with nothing between them.
 
 from __future__ import annotations
 
-import itertools
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+import itertools
+import time
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
-from svlm_core.bench.shapes import PATCH_PX, PATCHES_PER_TOKEN, WINDOW_PX, Shape
+from svlm_core.bench.shapes import PATCH_PX, PATCHES_PER_TOKEN, Shape, WINDOW_PX
 from svlm_core.bench.workload import settle
 from svlm_core.cache.arena import KVArena
 from svlm_core.frames import Chunk
@@ -26,6 +36,9 @@ from svlm_core.model.attention import SDPA
 from svlm_core.model.product import Joined, product
 from svlm_core.model.vision import Grid
 from svlm_core.stream.session import StreamSession
+import torch
+from torch import nn, Tensor
+from torch.nn import functional
 
 Kernels = list[Callable[[], Tensor]]
 ChunkKernels = dict[tuple[str, str], tuple[Kernels, int]]

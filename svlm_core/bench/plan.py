@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The roofline on paper: how many cameras a GPU should hold, before it is bought.
 
 docs/benchmarking.md has every formula, under the names that the terms have here. A pass costs the longer of
@@ -10,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from svlm_core.bench.gpus import Gpu
-from svlm_core.bench.shapes import FRAMES_PER_PATCH, PATCH_PX, PATCHES_PER_TOKEN, WINDOW_PX, Shape
+from svlm_core.bench.shapes import FRAMES_PER_PATCH, PATCH_PX, PATCHES_PER_TOKEN, Shape, WINDOW_PX
 from svlm_core.config import StreamConfig
 
 TURN_TOKENS = 24  # of a chunk's two turns, without frames and words; in Qwen's vocabulary, time text included

@@ -1,16 +1,29 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The efficiency figure: what a chunk costs over the age of the stream, and where each policy breaks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 import importlib.util
 import itertools
-import re
-from collections.abc import Callable, Sequence
 from pathlib import Path
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from svlm_core.errors import ConfigError
 
 WIDTH_PX, HEIGHT_PX = 1200, 504  # as wide as a README shows

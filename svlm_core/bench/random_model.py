@@ -1,19 +1,32 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Builds a shape with random weights: what it says means nothing, what it costs is the real thing."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from transformers import PreTrainedTokenizerBase, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-from transformers.initialization import no_init_weights
-
-from svlm_core.bench.shapes import FRAMES_PER_PATCH, MERGE, PATCH_PX, WINDOW_PX, Shape
+from svlm_core.bench.shapes import FRAMES_PER_PATCH, MERGE, PATCH_PX, Shape, WINDOW_PX
 from svlm_core.errors import ModelError
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import EMBEDDED, load_model
 from svlm_core.model.qwen_vl import QwenVL
 from svlm_core.model.vision import Patchifier
+import torch
+from transformers import PreTrainedTokenizerBase, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.initialization import no_init_weights
 
 _STD = 0.02  # transformers' own initializer_range
 _GIB = 2**30

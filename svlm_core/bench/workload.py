@@ -1,15 +1,28 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The same work for everyone: a camera of noise, and words of a fixed number in every chunk."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
-
 from svlm_core.config import StreamConfig
-from svlm_core.frames import NS_PER_S, Chunk, Frame
+from svlm_core.frames import Chunk, Frame, NS_PER_S
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.sampling import Sampler
+import torch
+from torch import Tensor
 
 _PICTURES = 32  # made once; the camera shows them in turn
 _WORDS = "say what happens"

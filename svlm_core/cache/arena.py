@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Storage of the KV cache: one preallocated arena, whose live tokens fill the slots [0, length).
 
 Attention does not care in which order cached keys stand, since each carries its own rotation. So order is
@@ -8,10 +22,9 @@ O(window). New tokens are appended, so causality among them is the usual mask.
 from __future__ import annotations
 
 import numpy as np
+from svlm_core.errors import CacheFullError
 import torch
 from torch import Tensor
-
-from svlm_core.errors import CacheFullError
 
 
 class KVArena:

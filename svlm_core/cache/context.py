@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The cached context of one stream: which tokens are in the arena, in which order, and where they stand.
 
 RoPE sees only differences of positions. When a block leaves between the head (system turn, previous text)
@@ -16,12 +30,11 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 
 import numpy as np
-import torch
-from torch import Tensor
-
 from svlm_core.cache.arena import KVArena
 from svlm_core.cache.segments import HEAD, Role, Segment
 from svlm_core.cache.window import Retention
+import torch
+from torch import Tensor
 
 Rotate = Callable[..., Tensor]  # StreamModel.rotate
 

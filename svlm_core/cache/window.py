@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """What stays in the cache: pure functions of the segments. A policy is a value, not a branch somewhere."""
 
 from __future__ import annotations
@@ -71,7 +85,7 @@ def trim(tokens: int, limits: Limits) -> tuple[int, int]:
 
 
 def streaming(segments: Sequence[Segment], chunk: int, limits: Limits) -> Retention:
-    """StreamingVLM (arXiv 2510.09608, section 3.1): sinks, recent vision, and a long window of text.
+    """As StreamingVLM does (arXiv 2510.09608, section 3.1): sinks, recent vision, and a long window of text.
 
     Chunks older than the vision window leave; what was said in them moves to the previous text, of which the
     first `text_sink` and the last `text_window` tokens stay.

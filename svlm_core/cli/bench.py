@@ -1,19 +1,31 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """`svlm bench`: what a stream costs, measured beside other policies, against the machine, and on paper."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import asdict
 from pathlib import Path
+import sys
 from typing import Any
 
-from tqdm import tqdm
-
-from svlm_core.bench.gpus import GPUS, find_gpu
-from svlm_core.bench.plan import WEIGHTS, Assumptions, plan, terms_of
+from svlm_core.bench.gpus import find_gpu, GPUS
+from svlm_core.bench.plan import Assumptions, plan, terms_of, WEIGHTS
 from svlm_core.bench.plot import check_plotting, draw_efficiency
-from svlm_core.bench.shapes import ALIASES, SHAPES, VISUAL_TOKEN_PX, Shape, find_shape
+from svlm_core.bench.shapes import ALIASES, find_shape, Shape, SHAPES, VISUAL_TOKEN_PX
 from svlm_core.bench.tables import capacity_table, efficiency_table, limit_table, plan_table
 from svlm_core.cli.bench_options import (
     add_measured_options,
@@ -30,6 +42,7 @@ from svlm_core.cli.bench_options import (
 from svlm_core.cli.figures import add_json_option, check_writable, hand_out
 from svlm_core.config import POLICIES, StreamConfig
 from svlm_core.errors import ConfigError
+from tqdm import tqdm
 
 _SHAPES = ", ".join(f"{shape.name} ({shape.parameters:,} parameters)" for shape in SHAPES.values())
 

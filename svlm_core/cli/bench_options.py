@@ -1,13 +1,27 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Options of `svlm bench`: what they are called, and what is wrong with them."""
 
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+import re
+from typing import Any, TYPE_CHECKING
 
-from svlm_core.bench.shapes import SHAPES, VISUAL_TOKEN_PX, Shape, find_shape
+from svlm_core.bench.shapes import find_shape, Shape, SHAPES, VISUAL_TOKEN_PX
 from svlm_core.cli.figures import add_json_option, check_writable
 from svlm_core.config import DTYPES, POLICIES, StreamConfig
 from svlm_core.errors import ConfigError

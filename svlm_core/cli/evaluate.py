@@ -1,19 +1,32 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """`svlm eval world`: hours of an unseen world against its truth. `svlm eval bag`: a recording."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from tqdm import tqdm
+import sys
+from typing import Any, TYPE_CHECKING
 
 from svlm_core.cli.settings import add_model_options, load
 from svlm_core.errors import ConfigError
 from svlm_core.sources.bag import BagSource
 from svlm_core.world import FIRST_EVALUATION_SEED
+from tqdm import tqdm
 
 if TYPE_CHECKING:
     from svlm_core.evaluation.recording import Evaluation
@@ -92,7 +105,7 @@ def run_bag(options: argparse.Namespace) -> int:
         except OSError as error:
             raise ConfigError(f"--out {options.out}: cannot be made ({error.strerror})") from error
         model, config = load(options)
-        from svlm_core.evaluation.recording import REPORT, evaluate_recording, write_file
+        from svlm_core.evaluation.recording import evaluate_recording, REPORT, write_file
         from svlm_core.evaluation.report import render_report
         from svlm_core.model.load import EMBEDDED
 

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """`svlm train`: a recipe goes in, a checkpoint comes out."""
 
 from __future__ import annotations
@@ -5,8 +19,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import sys
 from pathlib import Path
+import sys
 from typing import Any
 
 from svlm_core.errors import ConfigError
@@ -35,9 +49,8 @@ def run(options: argparse.Namespace) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {options.out}: cannot be made ({error.strerror})") from error
-    import torch
-
     from svlm_core.training.sft import is_main, train
+    import torch
 
     if recipe.processes > 1 and not torch.distributed.is_torchelastic_launched():
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={recipe.processes}"]

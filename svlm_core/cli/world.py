@@ -1,16 +1,29 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """`svlm world render | bag`: the synthetic world on disk, and its truth."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+import sys
 from typing import Any
-
-from tqdm import tqdm
 
 from svlm_core.world.bag import IMAGES, STORAGES, TOPIC, TRUTH, write_bag
 from svlm_core.world.clip import write_clip
+from tqdm import tqdm
 
 
 def add_parser(verbs: Any) -> None:

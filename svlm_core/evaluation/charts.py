@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The report's drawings, as SVG text: what was said over time, and how long it took."""
 
 from __future__ import annotations
@@ -7,8 +21,7 @@ from html import escape
 from typing import NamedTuple
 
 import numpy as np
-
-from svlm_core.evaluation.marks import MISSED, WRONG, Mark
+from svlm_core.evaluation.marks import Mark, MISSED, WRONG
 from svlm_core.evaluation.truth import Heard
 from svlm_core.frames import NS_PER_S
 

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Streams a recording in lock step: every chunk waits for the model, and no clock enters what is written.
 
 Two runs on one machine write the same bytes, whatever else the machine does. What was measured with a clock
@@ -6,25 +20,23 @@ is kept apart: in timing.json and in the report.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+import json
+import os
 from pathlib import Path
+import platform
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
-import torch
-
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError, SvlmError
 from svlm_core.evaluation.score import score
-from svlm_core.evaluation.truth import Heard, Truth, Verdict, judge
-from svlm_core.events import KIND_COMMENTARY, CommentaryEvent
-from svlm_core.frames import NS_PER_S, Chunk
+from svlm_core.evaluation.truth import Heard, judge, Truth, Verdict
+from svlm_core.events import CommentaryEvent, KIND_COMMENTARY
+from svlm_core.frames import Chunk, NS_PER_S
 from svlm_core.model.adapter import StreamModel
 from svlm_core.sinks.jsonl import JsonLines
 from svlm_core.sinks.video import AnnotatedVideo
@@ -33,6 +45,7 @@ from svlm_core.sources.source import Source
 from svlm_core.stream.result import ChunkResult
 from svlm_core.stream.run import StreamRun
 from svlm_core.stream.session import StreamSession
+import torch
 
 EVENTS, CAPTIONS, VIDEO = "events.jsonl", "captions.vtt", "annotated.mp4"
 METRICS, TIMING, REPORT = "metrics.json", "timing.json", "report.html"

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """One HTML page about an evaluated recording, with everything in it: it loads nothing and can be mailed."""
 
 from __future__ import annotations
@@ -13,7 +27,7 @@ from typing import Any
 
 from svlm_core.evaluation import charts
 from svlm_core.evaluation.charts import clock
-from svlm_core.evaluation.marks import MISSED, OPEN, RIGHT, WRONG, Mark, marks
+from svlm_core.evaluation.marks import Mark, marks, MISSED, OPEN, RIGHT, WRONG
 from svlm_core.evaluation.recording import Evaluation
 from svlm_core.frames import NS_PER_S
 

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Streams an unseen world and measures what was said, how fast, and in how much memory."""
 
 from __future__ import annotations
@@ -8,15 +22,14 @@ import sys
 from typing import Any, Protocol
 
 import numpy as np
-
 from svlm_core.config import StreamConfig
 from svlm_core.errors import CacheFullError
 from svlm_core.evaluation.score import Judged, score
-from svlm_core.frames import NS_PER_S, Chunk, Frame
+from svlm_core.frames import Chunk, Frame, NS_PER_S
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.session import StreamSession
 from svlm_core.world.render import Renderer
-from svlm_core.world.scene import WORLD_FPS, WorldSecond, seconds
+from svlm_core.world.scene import seconds, WORLD_FPS, WorldSecond
 
 _WARM_UP = 0.1  # part of the stream before memory and time are compared
 _REFRESH_S = 20

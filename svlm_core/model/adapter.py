@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """What the streaming session and the training code ask of a vision-language model, whatever its family."""
 
 from __future__ import annotations
@@ -6,10 +20,6 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
-
 from svlm_core.errors import ModelError
 from svlm_core.model.attention import choose_attention
 from svlm_core.model.decoder import Decoder
@@ -17,6 +27,9 @@ from svlm_core.model.dialect import Dialect
 from svlm_core.model.product import product
 from svlm_core.model.rope import Rope
 from svlm_core.model.vision import Grid, VisionInput
+import torch
+from torch import Tensor
+from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["StreamModel", "VisionInput"]
 

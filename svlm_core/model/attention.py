@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Attention of one stream's queries over its cached keys, without copies of grouped keys."""
 
 from __future__ import annotations
@@ -56,7 +70,7 @@ def flash_can(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def choose_attention(device: torch.device, dtype: torch.dtype) -> Attention:
-    """FlashAttention where it is there, else torch's own."""
+    """Take FlashAttention where it is there, else torch's own."""
     return through(FLASH) if flash_can(device, dtype) else SDPA
 
 

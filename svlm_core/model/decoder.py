@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The decoder of a vision-language model, run over a packed batch of cached streams.
 
 transformers' own layers hold the weights; what is computed with them is written out here, because at one
@@ -10,19 +24,18 @@ batching). Training runs transformers' own forward.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+import math
 from typing import Any, NamedTuple, Protocol
-
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from svlm_core.model.attention import Attention
 from svlm_core.model.product import Joined
 from svlm_core.model.rope import Rope, turn
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 # (layer, q [T, heads, head_dim], keys and values [T, 2, kv_heads, head_dim]) -> [T, heads * head_dim]
 Mix = Callable[[int, Tensor, Tensor], Tensor]

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The families svlm can stream, and why others cannot be: config.json decides, before weights are loaded."""
 
 from __future__ import annotations
@@ -7,14 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import (
-    PreTrainedConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2VLForConditionalGeneration,
-    Qwen3VLForConditionalGeneration,
-    SmolVLMForConditionalGeneration,
-)
-
 from svlm_core.errors import ModelError
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.qwen3_vl import Qwen3VL
@@ -22,6 +28,13 @@ from svlm_core.model.qwen_vl import QwenVL
 from svlm_core.model.smol_vlm import SmolVLM
 from svlm_core.model.squarer import load_squarer
 from svlm_core.model.vision import CENTRED, load_patchifier
+from transformers import (
+    PreTrainedConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLForConditionalGeneration,
+    Qwen3VLForConditionalGeneration,
+    SmolVLMForConditionalGeneration,
+)
 
 
 @dataclass(frozen=True)

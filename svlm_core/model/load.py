@@ -1,30 +1,43 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Load a checkpoint from the package, a folder or the Hugging Face hub, or say in one line why not."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+import re
 from typing import Any
 
-import torch
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError, safe_open
-from transformers import (
-    CONFIG_MAPPING,
-    AutoConfig,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils import logging as transformers_logging
-
+from safetensors import safe_open, SafetensorError
 from svlm_core.config import DTYPES, read_yaml
 from svlm_core.errors import ModelError
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.families import Family, find_family, unknown_family
 from svlm_core.model.vision import read_json
+import torch
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    CONFIG_MAPPING,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
 
 EMBEDDED = "tiny"
 STORED_DTYPES = ("F32", "BF16", "F16")

@@ -1,20 +1,33 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The numbers a model is run with: half precision where the device has it, and weights of eight bits."""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable
+import logging
 from pathlib import Path
-
-import torch
-from torch import Tensor
-from torch.nn import functional
+import time
 
 from svlm_core.errors import ModelError
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import find_checkpoint
 from svlm_core.model.vision import read_json
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 log = logging.getLogger(__name__)
 

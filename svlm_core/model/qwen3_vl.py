@@ -1,16 +1,29 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Qwen3-VL: each temporal step of a video is a block of its own; vision is added behind several layers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
-
 from svlm_core.model.dialect import QWEN3
 from svlm_core.model.qwen_vl import QwenVL
 from svlm_core.model.vision import Patchifier, VisionInput
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 
 class Qwen3VL(QwenVL):

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Qwen2-VL and Qwen2.5-VL: transformers' own classes, called directly."""
 
 from __future__ import annotations
@@ -6,15 +20,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from svlm_core.errors import ModelError
+from svlm_core.model.adapter import StreamModel
+from svlm_core.model.dialect import Dialect, QWEN
+from svlm_core.model.tower import GRIDS, QwenTower
+from svlm_core.model.vision import Grid, Patchifier, VisionInput
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
-
-from svlm_core.errors import ModelError
-from svlm_core.model.adapter import StreamModel
-from svlm_core.model.dialect import QWEN, Dialect
-from svlm_core.model.tower import GRIDS, QwenTower
-from svlm_core.model.vision import Grid, Patchifier, VisionInput
 
 
 class QwenVL(StreamModel):

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The vision tower of the Qwen-VL families: transformers' own, spared what it does anew for every call."""
 
 from __future__ import annotations
@@ -5,8 +19,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from svlm_core.model.attention import FLASH, flash_can
+from svlm_core.model.vision import Grid
 import torch
-from torch import Tensor, nn
+from torch import nn, Tensor
 from torch.nn import functional
 from transformers.vision_utils import (
     get_vision_cu_seqlens,
@@ -14,9 +30,6 @@ from transformers.vision_utils import (
     get_vision_position_ids,
     get_vision_window_index,
 )
-
-from svlm_core.model.attention import FLASH, flash_can
-from svlm_core.model.vision import Grid
 
 GRIDS = 64  # a stream has one grid; a batch of chunks, another for each number of them
 

@@ -1,20 +1,33 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Frames to what a vision tower takes, in plain torch, as transformers' processors make them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from svlm_core.errors import ModelError
+from svlm_core.model.resize import target_size
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-from svlm_core.errors import ModelError
-from svlm_core.model.resize import target_size
 
 Channels = tuple[float, float, float]
 Grid = tuple[int, int, int]  # temporal patches, rows of patches, columns of patches

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The frames the model saw, with its words under them, as an MP4."""
 
 from __future__ import annotations
@@ -6,14 +20,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
-import numpy as np
 from av.container import OutputContainer
 from av.video.stream import VideoStream
-
+import cv2
+import numpy as np
 from svlm_core.errors import SvlmError
-from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, CommentaryEvent
-from svlm_core.frames import NS_PER_S, Chunk
+from svlm_core.events import CommentaryEvent, KIND_ANSWER, KIND_COMMENTARY
+from svlm_core.frames import Chunk, NS_PER_S
 from svlm_core.sinks.caption import CaptionStrip
 from svlm_core.sinks.terminal import notice, said
 

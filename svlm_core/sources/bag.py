@@ -1,16 +1,30 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Image topics of recordings: rosbag2 folders, .mcap and .db3 files."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
+import threading
 from typing import Any
 
 from svlm_core.errors import SourceError
-from svlm_core.frames import NS_PER_S, Frame
-from svlm_core.sources.bag_codecs import ZSTD_MAGIC, BrokenDataError, inflate
+from svlm_core.frames import Frame, NS_PER_S
+from svlm_core.sources.bag_codecs import BrokenDataError, inflate, ZSTD_MAGIC
 from svlm_core.sources.bag_files import BagFiles, Topic
 from svlm_core.sources.bag_rescue import RawMessage
 from svlm_core.sources.image_message import ns_from_stamp, rgb_from_compressed, rgb_from_image
@@ -44,7 +58,7 @@ class BagSource(Source):
         self._path = Path(path)
         self._files = BagFiles(self._path)
         self._topic = self._choose(topic)
-        from rosbags.typesys import Stores, get_typestore
+        from rosbags.typesys import get_typestore, Stores
 
         self._types = get_typestore(Stores.LATEST)  # image messages are the same in every ROS 2 release
         self._closed = threading.Event()

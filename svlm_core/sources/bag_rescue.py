@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Messages of storage files that lost their end: the recorder was killed, the disk full, a copy cut short.
 
 Libraries refuse such files: the index stands at the end of an MCAP file, and SQLite counts its pages. Here
@@ -6,15 +20,15 @@ they are read from the beginning, in the order of recording, as far as they go.
 
 from __future__ import annotations
 
-import sqlite3
-import struct
 from binascii import crc32
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+import sqlite3
+import struct
 from typing import BinaryIO, NamedTuple
 
-from svlm_core.sources.bag_codecs import MAX_MESSAGE_BYTES, BrokenDataError, inflate
+from svlm_core.sources.bag_codecs import BrokenDataError, inflate, MAX_MESSAGE_BYTES
 
 CDR = "cdr"  # the serialisation of every ROS 2 message
 
@@ -50,10 +64,10 @@ def _rescue_sqlite(path: Path) -> Iterator[RawMessage]:
             database.execute("PRAGMA writable_schema=ON")
             topics = {
                 number: (str(topic), str(kind))
-                for number, topic, kind, format in database.execute(
+                for number, topic, kind, layout in database.execute(
                     "SELECT id, name, type, serialization_format FROM topics"
                 )
-                if format == CDR
+                if layout == CDR
             }
             # by row number, not by time: the index of times is often the part that is lost
             rows = database.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY id")

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """JPEG, PNG and other picture files -> RGB; damaged and oversized ones are refused before decoding."""
 
 from __future__ import annotations
@@ -6,7 +20,6 @@ import struct
 
 import cv2
 import numpy as np
-
 from svlm_core.errors import SourceError
 
 MAX_PIXELS = 64 * 1024 * 1024  # a few kilobytes can claim a picture of gigabytes; no camera here is larger

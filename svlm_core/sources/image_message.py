@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """sensor_msgs/Image and CompressedImage -> RGB pictures, whoever deserialised them: rclpy or rosbags.
 
 Only the messages' fields are looked at, with numpy and OpenCV; no ROS is imported.
@@ -10,7 +24,6 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-
 from svlm_core.errors import SourceError
 from svlm_core.frames import NS_PER_S
 from svlm_core.sources.image_bytes import decode_image, header_size

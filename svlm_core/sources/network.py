@@ -1,16 +1,29 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Live streams over the network: RTSP cameras, MJPEG or MPEG-TS over HTTP."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import threading
 import time
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import av
-import numpy as np
 from av.container import InputContainer
-
+import numpy as np
 from svlm_core.errors import SourceError
 from svlm_core.frames import Frame
 from svlm_core.sources.source import Source

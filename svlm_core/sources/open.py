@@ -1,9 +1,23 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """From what the user typed to a source."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+import re
 from urllib.parse import parse_qsl, urlsplit
 
 from svlm_core.errors import SourceError
@@ -11,7 +25,7 @@ from svlm_core.sources.bag import BagSource
 from svlm_core.sources.bag_files import is_bag
 from svlm_core.sources.camera import Camera, device_name
 from svlm_core.sources.folder import ImageFolder
-from svlm_core.sources.network import SCHEMES, NetworkStream, public_name
+from svlm_core.sources.network import NetworkStream, public_name, SCHEMES
 from svlm_core.sources.source import Source
 from svlm_core.sources.video import VideoFile
 from svlm_core.sources.world import WorldSource

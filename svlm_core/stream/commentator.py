@@ -1,23 +1,36 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Chunks in, events out: the one place that numbers events, finds gaps and accounts for frames."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import Counter, deque
 from dataclasses import dataclass
+import threading
+import time
 from typing import Protocol
 
 import numpy as np
-
 from svlm_core.config import StreamConfig
 from svlm_core.errors import NumericsError, QueryError
-from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, KIND_RESET, CommentaryEvent
+from svlm_core.events import CommentaryEvent, KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, KIND_RESET
 from svlm_core.frames import Chunk, FrameLedger
 from svlm_core.model.vision import VisionInput
 from svlm_core.stream.budget import ChunkBudget
 from svlm_core.stream.query import Query
-from svlm_core.stream.result import FINISH_DEADLINE, FINISH_LENGTH, ChunkResult
+from svlm_core.stream.result import ChunkResult, FINISH_DEADLINE, FINISH_LENGTH
 
 MAX_WAITING_QUERIES = 16  # one is answered each chunk: whoever came later would wait too long for an answer
 _RECENT_CHUNKS = 3600  # latencies the percentiles are taken from: memory must not grow with the stream

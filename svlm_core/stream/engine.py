@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Many cameras, one model: whatever the streams ask for next runs as one batch.
 
 A worker thread steps all running streams together: their vision encodes are one pass, their prefills and
@@ -7,11 +21,11 @@ any two steps. Each has a place for one waiting chunk, and the newest wins it.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+import threading
+import time
 from types import TracebackType
 
 from svlm_core.cache.pool import KVPools

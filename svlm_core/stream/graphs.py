@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Decode steps of many streams as one CUDA graph, replayed instead of launching a thousand small kernels.
 
 A graph has fixed shapes and addresses. So it takes one token of each of the first B rows of a pool, where
@@ -11,17 +25,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, cast
+from typing import cast, NamedTuple
 from weakref import WeakKeyDictionary
-
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from svlm_core.cache.pool import KVPool, PooledArena
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.decoder import Piece
 from svlm_core.stream.lanes import upload
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 _WARM_UPS = 3  # passes before a capture, in which libraries allocate what they keep
 

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Where tokens stand: M-RoPE positions of a run of segments, the same in training and in streaming.
 
 Text advances all three axes (t, h, w) by one. A vision block is placed by the model family; the text behind
@@ -8,10 +22,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from svlm_core.cache.segments import Segment
 import torch
 from torch import Tensor
-
-from svlm_core.cache.segments import Segment
 
 PlaceVision = Callable[[tuple[int, int, int], float], Tensor]  # (grid t h w in patches, base) -> [3, tokens]
 

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The token stream: the one place that says which tokens a stream is made of.
 
 Training renders its samples here and streaming appends its rounds here, so both see the same text. The
@@ -15,12 +29,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from transformers import PreTrainedTokenizerBase
-
 from svlm_core.cache.segments import HEAD, Role, Segment, VisionSpan
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError, ModelError
-from svlm_core.model.dialect import QWEN, Dialect
+from svlm_core.model.dialect import Dialect, QWEN
+from transformers import PreTrainedTokenizerBase
 
 SILENCE = " ..."  # said by itself: nothing new; behind a phrase: the phrase ends here
 

@@ -1,17 +1,31 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """One source through one session, recorded or live."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+import threading
+import time
 
 from svlm_core.errors import QueryError, SourceError
 from svlm_core.events import CommentaryEvent
-from svlm_core.frames import DROPPED_BROKEN, Chunk, Chunker, Frame, FrameLedger, LatestMailbox
+from svlm_core.frames import Chunk, Chunker, DROPPED_BROKEN, Frame, FrameLedger, LatestMailbox
 from svlm_core.model.vision import VisionInput
 from svlm_core.sources.source import Source
 from svlm_core.stream.commentator import Commentator, Stream, StreamSummary

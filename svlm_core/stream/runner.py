@@ -1,19 +1,32 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Runs what streams ask of the model, many streams at once."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+import math
 
 from svlm_core.errors import NumericsError
 from svlm_core.model.adapter import StreamModel, VisionInput
 from svlm_core.model.decoder import Piece
 from svlm_core.stream.graphs import GraphDecoder
 from svlm_core.stream.lanes import VisionLane
+import torch
+from torch import Tensor
 
 Choose = Callable[[Tensor, Tensor], Tensor | int]  # (logits [vocabulary], counts [vocabulary]) -> token id
 

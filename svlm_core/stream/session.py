@@ -1,22 +1,33 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """One camera's stream: chunk in, words out, at constant cost."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+import time
 from typing import Any, cast
 
 import numpy as np
-import torch
-from torch import Tensor
-
 from svlm_core.cache.arena import KVArena
 from svlm_core.cache.context import CachedContext
 from svlm_core.cache.pool import KVPools
 from svlm_core.cache.segments import Role, Segment
-from svlm_core.cache.window import POLICIES, Limits, trim
+from svlm_core.cache.window import Limits, POLICIES, trim
 from svlm_core.config import StreamConfig
 from svlm_core.errors import CacheFullError, ConfigError, QueryError
 from svlm_core.frames import Chunk
@@ -27,14 +38,16 @@ from svlm_core.stream.positions import place
 from svlm_core.stream.protocol import Protocol
 from svlm_core.stream.query import Query
 from svlm_core.stream.result import (
+    ChunkResult,
     FINISH_CANCELLED,
     FINISH_DEADLINE,
     FINISH_END,
     FINISH_LENGTH,
-    ChunkResult,
 )
 from svlm_core.stream.runner import Answer, Choose, Encode, Forward, Runner, Work
 from svlm_core.stream.sampling import Sampler
+import torch
+from torch import Tensor
 
 Steps = Generator[Work, Any, "ChunkResult"]
 

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Batches of one stage: number -> tensors, the same at every run, so that a killed run resumes exactly."""
 
 from __future__ import annotations
@@ -5,17 +19,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset
-
 from svlm_core.config import StreamConfig
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.protocol import Protocol
 from svlm_core.training.copying import drill, recall, repeats
 from svlm_core.training.recipe import Feed, Recipe, Stage
-from svlm_core.training.rehearsal import Rehearsal, collate_moments
+from svlm_core.training.rehearsal import collate_moments, Rehearsal
 from svlm_core.training.samples import Sample, StreamSampler
 from svlm_core.training.scenes import random_second
 from svlm_core.training.tokenizer import SPECIAL_TOKENS
@@ -23,6 +32,10 @@ from svlm_core.world import FIRST_EVALUATION_SEED
 from svlm_core.world.features import SymbolDictionary
 from svlm_core.world.render import Renderer
 from svlm_core.world.scene import WorldConfig, WorldSecond
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
 
 SECONDS_PER_GRID_STEP = 1.0  # two frames at 2 FPS
 

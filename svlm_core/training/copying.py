@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Drills that teach the language model to look back and copy, before it ever sees a picture.
 
 Memory in the stream is copying: the digit behind a colour stands somewhere in the old text. A transformer
@@ -10,11 +24,10 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-
 from svlm_core.config import StreamConfig
 from svlm_core.stream.protocol import Protocol
-from svlm_core.training.samples import MEMORY_DIGIT, NOT_LEARNED, WORD, Sample, text_positions
-from svlm_core.world.scene import WorldConfig, seconds
+from svlm_core.training.samples import MEMORY_DIGIT, NOT_LEARNED, Sample, text_positions, WORD
+from svlm_core.world.scene import seconds, WorldConfig
 
 _DRILL_TOKENS = 260
 _RECALL_PAIRS = 28

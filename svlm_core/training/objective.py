@@ -1,15 +1,28 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The loss: what the model should say, weighted per token, and what its eyes should see."""
 
 from __future__ import annotations
-
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.vision import VisionInput
 from svlm_core.training.rehearsal import past_cache
 from svlm_core.training.samples import TAGS, VISUAL_TOKENS
+import torch
+from torch import nn, Tensor
+from torch.nn import functional
 
 _SYMBOL_NOISE = 0.03  # about what the trained vision tower misses the symbols by
 

@@ -1,13 +1,27 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A training recipe: one YAML file, read into dataclasses and validated once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields, MISSING
 from pathlib import Path
 from typing import Any, TypeVar
 
-from svlm_core.config import StreamConfig, read_yaml
+from svlm_core.config import read_yaml, StreamConfig
 from svlm_core.errors import ConfigError
 from svlm_core.world.features import SymbolDictionary
 

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Learning to read the cache as it really is: answers learned on top of a running stream's keys and values.
 
 A training chunk under full attention is not quite a stream: there, old text stands in the previous text
@@ -13,21 +27,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from svlm_core.config import StreamConfig
+from svlm_core.frames import Chunk, Frame, NS_PER_S
+from svlm_core.model.adapter import StreamModel
+from svlm_core.stream.protocol import Protocol
+from svlm_core.stream.runner import Answer, Forward, Runner, Work
+from svlm_core.stream.session import drive, StreamSession
+from svlm_core.training.recipe import Weights
+from svlm_core.training.samples import answer_weights
+from svlm_core.world.render import Renderer
+from svlm_core.world.scene import seconds, WORLD_FPS, WorldConfig
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
-
-from svlm_core.config import StreamConfig
-from svlm_core.frames import NS_PER_S, Chunk, Frame
-from svlm_core.model.adapter import StreamModel
-from svlm_core.stream.protocol import Protocol
-from svlm_core.stream.runner import Answer, Forward, Runner, Work
-from svlm_core.stream.session import StreamSession, drive
-from svlm_core.training.recipe import Weights
-from svlm_core.training.samples import answer_weights
-from svlm_core.world.render import Renderer
-from svlm_core.world.scene import WORLD_FPS, WorldConfig, seconds
 
 _WARM_UP_S = 120  # until old text fills its window
 _TAKEN = {"back": 1.0, "new": 0.4, "stops": 0.15, "goes": 0.15, "gone": 0.15, "silence": 0.04}

@@ -1,23 +1,36 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Training samples: token ids and a weight for each that is learned, rendered by the stream's protocol."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+import itertools
 
 import numpy as np
-import torch
-from torch import Tensor
-
 from svlm_core.cache.segments import Segment
 from svlm_core.cache.window import Limits, trim
 from svlm_core.config import StreamConfig
-from svlm_core.stream.positions import PlaceVision, place
+from svlm_core.stream.positions import place, PlaceVision
 from svlm_core.stream.protocol import Protocol
 from svlm_core.training.recipe import Weights
 from svlm_core.world.features import CELLS
-from svlm_core.world.scene import WorldConfig, WorldSecond, seconds
+from svlm_core.world.scene import seconds, WorldConfig, WorldSecond
+import torch
+from torch import Tensor
 
 # What a token is, for the accuracies shown during training.
 NOT_LEARNED, WORD, MEMORY_DIGIT, NEW_DIGIT, QUIET = range(5)

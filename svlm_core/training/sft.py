@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Runs a recipe stage by stage on transformers' Trainer, resumable at any moment, and exports the checkpoint.
 
 Layout of the output folder: `NN-name/checkpoint-N` to resume a stage from, `NN-name/model.safetensors` when
@@ -12,21 +26,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
 from safetensors.torch import load_model, save_model
-from torch import Tensor
-from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainingArguments
-
 from svlm_core.model.qwen_vl import QwenVL
 from svlm_core.model.vision import Patchifier
 from svlm_core.training.batches import StageBatches
 from svlm_core.training.objective import Objective
 from svlm_core.training.recipe import Recipe, Stage
 from svlm_core.training.samples import TAGS
-from svlm_core.training.tiny_model import FRAMES_PER_PATCH, MERGE, PATCH_PX, make_model
+from svlm_core.training.tiny_model import FRAMES_PER_PATCH, make_model, MERGE, PATCH_PX
 from svlm_core.training.tokenizer import build_tokenizer
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import Trainer, TrainingArguments
+import yaml
 
 log = logging.getLogger(__name__)
 

@@ -1,12 +1,25 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A small Qwen2.5-VL made from nothing, by transformers' own class."""
 
 from __future__ import annotations
 
+from svlm_core.training.recipe import ModelShape
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
-from svlm_core.training.recipe import ModelShape
 
 PATCH_PX, MERGE, FRAMES_PER_PATCH = 14, 2, 2
 _SHARP = (40.0, 30.0, 20.0, 15.0)  # squared bias per rotary frequency, fastest first: looks at one place

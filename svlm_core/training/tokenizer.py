@@ -1,14 +1,27 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The tiny model's tokenizer: byte-level BPE of the Qwen kind; every word of the world is one token."""
 
 from __future__ import annotations
 
 from itertools import product
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
-
 from svlm_core.stream.protocol import SILENCE
 from svlm_core.world.scene import COLOURS, DIGITS, DIRECTIONS, ENTERS_HEADING
+from tokenizers import decoders, models, pre_tokenizers, Tokenizer, trainers
+from transformers import PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",

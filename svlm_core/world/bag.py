@@ -1,19 +1,32 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A bag of the world: its camera's topic as a robot would record it, and its truth."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
+import itertools
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-
 from svlm_core.errors import ConfigError
 from svlm_core.frames import NS_PER_S
 from svlm_core.world.render import Renderer
-from svlm_core.world.scene import WORLD_FPS, seconds
+from svlm_core.world.scene import seconds, WORLD_FPS
 from svlm_core.world.truth import truth_line
 
 STORAGES = ("mcap", "sqlite3")
@@ -52,7 +65,7 @@ def write_bag(
         )
     try:
         from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
-        from rosbags.typesys import Stores, get_typestore
+        from rosbags.typesys import get_typestore, Stores
     except ImportError as error:
         raise ConfigError(f"{out}: bags are written by rosbags: pip install 'svlm_ros[bags]'") from error
     message = _Messages(get_typestore(Stores.LATEST), images)

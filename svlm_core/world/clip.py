@@ -1,16 +1,29 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A clip of the world on disk: an MP4 and its truth."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
+import itertools
 from pathlib import Path
 
 import av
-
 from svlm_core.errors import ConfigError
 from svlm_core.world.render import Renderer
-from svlm_core.world.scene import SIZE_PX, WORLD_FPS, seconds
+from svlm_core.world.scene import seconds, SIZE_PX, WORLD_FPS
 from svlm_core.world.truth import truth_line
 
 _CRF = "10"  # nearly lossless: the digits are small

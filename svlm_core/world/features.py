@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """What an ideal vision tower would say about the world: a fixed dictionary of symbols, summed per cell.
 
 Training uses it twice: the vision tower learns to produce these vectors from pixels, and the language model
@@ -7,8 +21,7 @@ learns to speak from them before the two are joined. Streaming never sees them.
 from __future__ import annotations
 
 import numpy as np
-
-from svlm_core.world.scene import COLOURS, DIGITS, DIRECTIONS, RADIUS_PX, SIZE_PX, Disc, WorldSecond
+from svlm_core.world.scene import COLOURS, DIGITS, DIRECTIONS, Disc, RADIUS_PX, SIZE_PX, WorldSecond
 
 CELLS = 3  # merged visual tokens per side
 MOTIONS = ("still", *DIRECTIONS, "in", "out left", "out right", "out top", "out bottom")

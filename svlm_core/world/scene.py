@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """What happens in the world, second by second, and the one true sentence about it.
 
 Plain discs of different colours cross a fixed room. They enter at a side, may stop and go on, and leave
@@ -106,6 +120,8 @@ def seconds(seed: int, config: WorldConfig | None = None) -> Iterator[WorldSecon
 
 
 class _Scene:
+    """What is on the stage, step by step."""
+
     def __init__(self, seed: int, config: WorldConfig) -> None:
         self._rng = np.random.default_rng(seed)
         self._config = config

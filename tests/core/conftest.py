@@ -1,13 +1,26 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Checkpoints that many tests share; each is made once a session, in a temporary folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from golden import load_trace, Trace, write_checkpoint
 import pytest
-from golden import Trace, load_trace, write_checkpoint
 from random_models import FAMILIES, write_random_model
-
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import load_model
 

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The settings: every mistake is named, and what comes later wins."""
 
 from __future__ import annotations
@@ -6,12 +20,11 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from properties import invariant
-
-from svlm_core.config import StreamConfig, read_yaml
+import pytest
+from svlm_core.config import read_yaml, StreamConfig
 from svlm_core.errors import ConfigError
 
 FIELDS = fields(StreamConfig)

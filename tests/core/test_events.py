@@ -1,20 +1,33 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The event and its line of JSON."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, fields
+import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from properties import invariant
-
+import pytest
 from svlm_core.errors import ConfigError
-from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, KIND_RESET, CommentaryEvent
+from svlm_core.events import CommentaryEvent, KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, KIND_RESET
 
 SCHEMA = Path(__file__).parents[2] / "config" / "commentary_event.schema.json"
 EVENT = CommentaryEvent("a goal", KIND_COMMENTARY, 3, "cam", "lens", 7, 10, 20, 2, {"rate": 1}, 12.5, "q1")

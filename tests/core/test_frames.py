@@ -1,30 +1,43 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Frames, chunks and the mailbox: what is kept, what is lost, and that every frame is counted."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 import math
 import threading
-from fractions import Fraction
 
-import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+import numpy as np
 from properties import invariant
-
+import pytest
 from svlm_core.errors import SourceError
 from svlm_core.frames import (
+    Chunk,
+    Chunker,
     DROPPED_LATE,
     DROPPED_RATE,
     DROPPED_SIZE,
     DROPPED_STALE,
-    MIN_SIDE_PX,
-    NS_PER_S,
-    Chunk,
-    Chunker,
     Frame,
     FrameLedger,
     LatestMailbox,
+    MIN_SIDE_PX,
+    NS_PER_S,
 )
 
 PICTURE = np.zeros((MIN_SIDE_PX, MIN_SIDE_PX, 3), np.uint8)

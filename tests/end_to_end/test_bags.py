@@ -1,18 +1,31 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """`svlm world bag`, `svlm eval bag` and `svlm stream BAG` as their users have them."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
-import pytest
 from bags import cut, image, png, write_bag
+import pytest
 from random_models import write_random_model
-
 from svlm_core.cli.main import main
 
 SEED, LENGTH_S = 1_000_007, 20

@@ -1,26 +1,39 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """`svlm` as its users have it: real files in, real files out, and one line for what is wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
 import json
+from pathlib import Path
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
-import torch
 from random_models import write_random_model
 from safetensors.torch import load_file, save_file
-
 from svlm_core.cli.main import main
+import torch
 
 SETTINGS = ("--min-visual-tokens=4", "--max-visual-tokens=4", "--max-new-tokens=3", "--vision-window-s=4")
 SETTINGS += ("--temperature=2", "--text-sink-tokens=8", "--text-window-tokens=16")

@@ -1,18 +1,32 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The programs of docs/agents.md and the Foxglove layout, against real nodes."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 import re
 import runpy
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+import pytest
 from std_msgs.msg import String
 
 REPOSITORY = Path(__file__).parents[2]
@@ -95,7 +109,7 @@ def test_what_the_foxglove_layout_shows_is_there(events: list[Any], ear: Any) ->
 
     def value(status: str, key: str) -> str:
         pairs = [(each.name, pair.key, pair.value) for each in reports[-1].status for pair in each.values]
-        return dict(((name, key), text) for name, key, text in pairs).get((status, key), "")
+        return {(name, key): text for name, key, text in pairs}.get((status, key), "")
 
     shown = [
         DIAGNOSTIC.fullmatch(path["value"]) for panel in panels.values() for path in panel.get("paths", [])

@@ -1,11 +1,25 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The camera node as a process of its own, heard over DDS."""
 
 from __future__ import annotations
 
-import signal
-import time
 from itertools import islice
 from pathlib import Path
+import signal
+import time
 from typing import Any
 
 import numpy as np
@@ -18,7 +32,6 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from stream_server import StreamServer
-
 from svlm_core.frames import NS_PER_S
 from svlm_core.world.bag import START_NS, write_bag
 from svlm_core.world.render import Renderer

@@ -1,23 +1,36 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Image messages of rclpy to RGB and back; the decoders are tested in tests/core/sources."""
 
 from __future__ import annotations
 
+from array import array
 import importlib.util
 import subprocess
 import sys
-from array import array
 
-import cv2
-import numpy as np
-import pytest
 from builtin_interfaces.msg import Time
+import cv2
 from hypothesis import given
 from hypothesis import strategies as st
+import numpy as np
+import pytest
 from sensor_msgs.msg import CompressedImage, Image
-
 from svlm_ros.conversions import (
-    ConversionError,
     compressed_from_rgb,
+    ConversionError,
     image_from_rgb,
     ns_from_stamp,
     rgb_from_compressed,

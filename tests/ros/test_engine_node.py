@@ -1,24 +1,37 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Many cameras on one model in one process."""
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
+import signal
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 import numpy as np
 import pytest
-import yaml
-from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from stream_rig import EPOCH_S, START_LIMIT_S, write_talkative_model
-
 from svlm_core.errors import ConfigError
 from svlm_core.events import CommentaryEvent
 from svlm_core.frames import NS_PER_S
 from svlm_ros.conversions import image_from_rgb
 from svlm_ros.engine import check_cameras, without_node_names
+import yaml
 
 
 def test_two_cameras_share_one_model_and_keep_their_own_settings(

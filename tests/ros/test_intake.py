@@ -1,11 +1,24 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Pictures into chunks, new streams, and what is counted."""
 
 from __future__ import annotations
 
 import numpy as np
-
 from svlm_core.config import StreamConfig
-from svlm_core.frames import NS_PER_S, FrameLedger
+from svlm_core.frames import FrameLedger, NS_PER_S
 from svlm_ros.conversions import compressed_from_rgb, image_from_rgb
 from svlm_ros.intake import CameraChunk, Intake
 from svlm_ros.pictures import SealedPicture

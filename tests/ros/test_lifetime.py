@@ -1,18 +1,31 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """How the nodes' processes end, by signals at bad moments and by wrong parameters."""
 
 from __future__ import annotations
 
+from pathlib import Path
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 from sensor_msgs.msg import Image
-
 from svlm_ros.conversions import image_from_rgb, stamp_from_ns
 
 NODES = ["svlm_ros.camera_node", "svlm_ros.stream_node"]

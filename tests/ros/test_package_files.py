@@ -1,21 +1,34 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The files that ROS reads: package.xml, launch files, parameters, the event schema, Fast DDS settings."""
 
 from __future__ import annotations
 
 import ast
-import json
-import re
 from dataclasses import fields
+import json
 from pathlib import Path
+import re
 from xml.etree import ElementTree
 
 import jsonschema
 import pytest
-import yaml
-
 from svlm_core.config import StreamConfig
 from svlm_core.events import CommentaryEvent
 from svlm_ros.parameters import CameraNodeParameters, ModelParameters, StreamNodeParameters
+import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 LAUNCH_FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))

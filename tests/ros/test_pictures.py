@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """What is found wrong with an image message before it is decoded."""
 
 from __future__ import annotations
@@ -7,10 +21,9 @@ from array import array
 import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
-
 from svlm_core.errors import SvlmError
-from svlm_ros.conversions import ENCODINGS, compressed_from_rgb, image_from_rgb, rgb_from_image
-from svlm_ros.pictures import SealedPicture, check_picture
+from svlm_ros.conversions import compressed_from_rgb, ENCODINGS, image_from_rgb, rgb_from_image
+from svlm_ros.pictures import check_picture, SealedPicture
 
 SIDE_PX = 32
 RGB = np.random.default_rng(0).integers(0, 256, (SIDE_PX, SIDE_PX, 3), np.uint8)

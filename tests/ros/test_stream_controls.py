@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Questions, services and parameters of a running stream node."""
 
 from __future__ import annotations
@@ -9,7 +23,6 @@ import numpy as np
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from stream_rig import EPOCH_S, StreamRig
-
 from svlm_core.frames import NS_PER_S
 
 

@@ -1,10 +1,24 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The stream node's life: transitions, clocks, quality of service, and what its diagnostics say of them."""
 
 from __future__ import annotations
 
+from pathlib import Path
 import re
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +28,6 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from stream_rig import BEST_EFFORT, EPOCH_S, IMAGE, START_LIMIT_S, StreamRig, write_talkative_model
-
 from svlm_core.frames import NS_PER_S
 from svlm_ros.conversions import image_from_rgb, ns_from_stamp, stamp_from_ns
 

@@ -1,19 +1,32 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The stream node under load: fast cameras, large images, slow models; the cameras are processes, too."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 import os
+from pathlib import Path
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 from stream_rig import IMAGE, StreamRig, write_talkative_model
-
 from svlm_core.frames import NS_PER_S
 
 REPOSITORY = Path(__file__).parents[2]

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The stream node as a process of its own: images in over DDS, commentary out.
 
 What the node does is tested with a random model, which always has something to say; that the built-in model
@@ -6,11 +20,11 @@ says true things is the last test's business.
 
 from __future__ import annotations
 
-import json
-import time
 from array import array
 from itertools import islice
+import json
 from pathlib import Path
+import time
 from typing import Any
 
 import jsonschema
@@ -20,9 +34,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from stream_rig import EPOCH_S, START_LIMIT_S, StreamRig, write_talkative_model
-
 from svlm_core.events import CommentaryEvent
-from svlm_core.frames import NS_PER_S, Chunk, Frame
+from svlm_core.frames import Chunk, Frame, NS_PER_S
 from svlm_core.model.load import load_model
 from svlm_core.stream.defaults import stream_config
 from svlm_core.stream.session import StreamSession

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -5,8 +19,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from silent_progress import Silent
-
-from svlm_core.bench.efficiency import EARLY_CHUNK, Cost, Lane, measure_efficiency, summarise
+from svlm_core.bench.efficiency import Cost, EARLY_CHUNK, Lane, measure_efficiency, summarise
 from svlm_core.bench.random_model import build
 from svlm_core.bench.shapes import Shape
 from svlm_core.bench.workload import NoiseCamera

@@ -1,18 +1,31 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
 from silent_progress import Silent
-from torch.utils.flop_counter import FlopCounterMode
-
 from svlm_core.bench.kernels import BareModel, ChunkSizes, run_ms
-from svlm_core.bench.limit import STAGES, measure_limit
+from svlm_core.bench.limit import measure_limit, STAGES
 from svlm_core.bench.shapes import Shape
-from svlm_core.bench.workload import NoiseCamera, Talker, filled
+from svlm_core.bench.workload import filled, NoiseCamera, Talker
 from svlm_core.config import StreamConfig
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.session import StreamSession
+from torch.utils.flop_counter import FlopCounterMode
 
 
 def operations(counter: FlopCounterMode) -> int:

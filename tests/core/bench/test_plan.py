@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The plan's arithmetic: by hand, against operations that torch counts, and against a running stream."""
 
 from __future__ import annotations
@@ -5,17 +19,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from torch.utils.flop_counter import FlopCounterMode
-
-from svlm_core.bench.gpus import GPUS, Gpu, find_gpu
+from svlm_core.bench.gpus import find_gpu, Gpu, GPUS
 from svlm_core.bench.kernels import ChunkSizes
 from svlm_core.bench.plan import Assumptions, chunk_time, plan, terms_of
-from svlm_core.bench.shapes import SHAPES, Shape
+from svlm_core.bench.shapes import Shape, SHAPES
 from svlm_core.bench.workload import NoiseCamera, Talker
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.session import StreamSession
+from torch.utils.flop_counter import FlopCounterMode
 
 BY_HAND = Shape(
     name="by hand",

@@ -1,16 +1,29 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 from __future__ import annotations
 
+from pathlib import Path
 import re
 import struct
 import sys
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-
-from svlm_core.bench.plot import HEIGHT_PX, WIDTH_PX, check_plotting, draw_efficiency
+from svlm_core.bench.plot import check_plotting, draw_efficiency, HEIGHT_PX, WIDTH_PX
 from svlm_core.errors import ConfigError
 
 

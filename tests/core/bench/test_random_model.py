@@ -1,13 +1,26 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 from __future__ import annotations
 
 import pytest
-import torch
-
 from svlm_core.bench.random_model import build, check_memory
 from svlm_core.bench.shapes import Shape
 from svlm_core.errors import ModelError
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import load_model
+import torch
 
 
 def test_matrices_are_random_norms_one_and_biases_zero(tiny_model: StreamModel) -> None:

@@ -1,13 +1,26 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 from __future__ import annotations
 
 import pytest
-import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
-
 from svlm_core.bench.random_model import qwen_config
-from svlm_core.bench.shapes import SHAPES, Shape, find_shape
+from svlm_core.bench.shapes import find_shape, Shape, SHAPES
 from svlm_core.errors import ConfigError
 from svlm_core.model.adapter import StreamModel
+import torch
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -1,16 +1,29 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The arena against a dictionary: token -> its key and value."""
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+import numpy as np
 from properties import invariant
-
+import pytest
 from svlm_core.cache.arena import KVArena
 from svlm_core.errors import CacheFullError
+import torch
 
 LAYERS, HEADS, DIM, CAPACITY = 2, 2, 4, 24
 

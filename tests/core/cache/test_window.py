@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The policies, as what is left after they are applied."""
 
 from __future__ import annotations
@@ -5,13 +19,12 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import invariant
-
+import pytest
 from svlm_core.cache.segments import HEAD, Role, Segment, VisionSpan
-from svlm_core.cache.window import POLICIES, Limits, Retention, trim
+from svlm_core.cache.window import Limits, POLICIES, Retention, trim
 from svlm_core.config import POLICIES as NAMES
 
 limits_of = st.builds(

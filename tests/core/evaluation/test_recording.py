@@ -1,22 +1,35 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Recordings in lock step: a bag of the world through the embedded model, twice, cut, and interrupted."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from pathlib import Path
+import shutil
 from typing import Any
 
 import av
-import pytest
 from bags import cut, storage_file
+import pytest
 from silent_progress import Silent
-
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError, SourceError
 from svlm_core.evaluation import recording
-from svlm_core.evaluation.recording import Evaluation, evaluate_recording
+from svlm_core.evaluation.recording import evaluate_recording, Evaluation
 from svlm_core.evaluation.report import render_report
 from svlm_core.evaluation.truth import read_truth
 from svlm_core.evaluation.world import evaluate_world

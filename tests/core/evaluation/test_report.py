@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The page: whole, closed to the outside, and safe whatever the model said."""
 
 from __future__ import annotations
@@ -7,12 +21,11 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-
 from svlm_core.config import StreamConfig
 from svlm_core.evaluation.recording import Evaluation, Moment
 from svlm_core.evaluation.report import MAX_PICTURES, render_report
 from svlm_core.evaluation.score import score
-from svlm_core.evaluation.truth import Heard, Truth, judge
+from svlm_core.evaluation.truth import Heard, judge, Truth
 
 S = 10**9
 VOID = {"meta", "img", "br"}

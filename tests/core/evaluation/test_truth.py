@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Truth files, and what was said against them, worked out by hand and by brute force."""
 
 from __future__ import annotations
@@ -7,14 +21,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import invariant
-
+import pytest
 from svlm_core.errors import ConfigError
 from svlm_core.evaluation.score import Judged
-from svlm_core.evaluation.truth import Heard, Truth, judge, read_truth
+from svlm_core.evaluation.truth import Heard, judge, read_truth, Truth
 from svlm_core.world.scene import seconds
 from svlm_core.world.truth import truth_line
 

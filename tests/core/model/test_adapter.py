@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """What every family's adapter does, against transformers itself."""
 
 from __future__ import annotations
@@ -6,14 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from random_models import DIALECTS, write_random_model
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
-
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import load_model
 from svlm_core.model.vision import Grid, VisionInput
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 
 def sequence(model: StreamModel, grid: Grid, step_s: float = 0.5) -> tuple[torch.Tensor, torch.Tensor]:

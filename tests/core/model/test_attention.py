@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Every way to attend, against a loop over queries and heads in float64."""
 
 from __future__ import annotations
@@ -8,14 +22,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from random_models import FAMILIES, write_random_model
+from svlm_core.model import attention
+from svlm_core.model.attention import Attention, choose_attention, FLASH, SDPA, through
+from svlm_core.model.load import load_model
+import torch
 from torch import Tensor
 from transformers import modeling_flash_attention_utils as flash_utils
-
-from svlm_core.model import attention
-from svlm_core.model.attention import FLASH, SDPA, Attention, choose_attention, through
-from svlm_core.model.load import load_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SHAPES = [  # tokens, cached, heads, kv_heads
@@ -31,7 +44,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="runs the a
 
 
 def states(shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """q [L, heads, dim]; k and v [1, kv_heads, n, dim], parts of longer rows as an arena's are."""
+    """Noise: q [L, heads, dim]; k and v [1, kv_heads, n, dim], parts of longer rows as an arena's are."""
     tokens, cached, heads, kv_heads = shape
     noise = torch.Generator().manual_seed(sum(shape))
     q = torch.randn(tokens, heads, DIM, generator=noise)

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The packed decoder over cached streams, against transformers' own forward over the whole sequence.
 
 What goes in is what streaming makes: our protocol's tokens, our positions, in pieces. transformers gets the
@@ -11,9 +25,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from random_models import FAMILIES, write_random_model
-
 from svlm_core.cache.segments import Role, Segment
 from svlm_core.config import StreamConfig
 from svlm_core.model.adapter import StreamModel, VisionInput
@@ -21,6 +33,7 @@ from svlm_core.model.decoder import Piece, Visual
 from svlm_core.model.load import load_model
 from svlm_core.stream.positions import place
 from svlm_core.stream.protocol import Protocol
+import torch
 
 # One position for Qwen2.5-VL at two tokens per second: transformers cuts fractions off, and behind a block
 # that is longer in time than in space it goes on at a position inside of it; the reference went on behind.

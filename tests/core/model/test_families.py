@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Which checkpoints are streamed, and what is said about the others; from config.json alone."""
 
 from __future__ import annotations
@@ -7,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoConfig
-
 from svlm_core.errors import ModelError
 from svlm_core.model.families import FAMILIES, why_not
 from svlm_core.model.load import load_model
+from transformers import AutoConfig
 
 STATE = "fold the whole past into one state"
 WINDOW = "some layers attend through a sliding window or within chunks"

@@ -1,18 +1,31 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Loading checkpoints, whole and damaged."""
 
-import json
-import shutil
 from collections.abc import Callable
+import json
 from pathlib import Path
+import shutil
 from typing import Any
 
 import pytest
-import torch
 from random_models import write_random_model
 from safetensors.torch import load_file, save_file
-
 from svlm_core.errors import ConfigError, ModelError
 from svlm_core.model.load import load_model
+import torch
 
 WEIGHTS = "model.safetensors"
 

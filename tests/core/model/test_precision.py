@@ -1,19 +1,31 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Which dtype a CPU is given, and weights of eight bits against the same weights, rounded, at full width."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 import importlib
 import json
 import logging
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+import sys
 
 import pytest
-import torch
 from random_models import write_random_model
-
 from svlm_core.cache.arena import KVArena
 from svlm_core.cli.settings import add_model_options, load
 from svlm_core.config import QUANTIZATIONS
@@ -22,6 +34,7 @@ from svlm_core.model.adapter import StreamModel
 from svlm_core.model.decoder import Piece
 from svlm_core.model.load import load_model
 from svlm_core.model.precision import affordable_dtype, best_seconds, quantize, slowdown
+import torch
 
 HIDDEN, FFN = 32, 64  # of the random models
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="has the products of a GPU")
@@ -32,7 +45,7 @@ class Clock:
     """A CPU on which products of each dtype take given times, wide products and single rows apart."""
 
     def __init__(self, prefill_s: float, decode_s: float) -> None:
-        self.times_s = {torch.float32: (1.0, 1.0), **{dtype: (prefill_s, decode_s) for dtype in HALF}}
+        self.times_s = {torch.float32: (1.0, 1.0), **dict.fromkeys(HALF, (prefill_s, decode_s))}
         self.asked: list[tuple[torch.dtype, tuple[int, ...], tuple[int, ...]]] = []
 
     def __call__(self, x: torch.Tensor, weight: torch.Tensor) -> float:

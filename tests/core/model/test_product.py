@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The decoder's products against the linear layers in float64."""
 
 from __future__ import annotations
@@ -6,12 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from random_models import write_random_model
-from torch import Tensor, nn
-
 from svlm_core.model.load import load_model
 from svlm_core.model.product import Joined, product
+import torch
+from torch import nn, Tensor
 
 WIDTH = 64
 
@@ -106,8 +119,10 @@ def test_layers_that_were_moved_are_noticed() -> None:
 
 def test_extended_layers_run_one_by_one() -> None:
     class Doubled(nn.Linear):
-        def forward(self, input: torch.Tensor) -> torch.Tensor:
-            return 2 * super().forward(input)
+        """Not a plain layer."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(x)
 
     extended, plain = Doubled(WIDTH, 8), nn.Linear(WIDTH, 8)
     joined, x = Joined(extended, plain), torch.randn(1, WIDTH)

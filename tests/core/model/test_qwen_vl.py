@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The Qwen2-VL and Qwen2.5-VL adapter, against the golden trace and transformers itself."""
 
 from pathlib import Path
@@ -5,10 +19,9 @@ from pathlib import Path
 import golden
 import numpy as np
 import pytest
-import torch
-
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import load_model
+import torch
 
 
 def test_vision_tokens_are_the_references(golden_model: StreamModel, golden_t3: golden.Trace) -> None:

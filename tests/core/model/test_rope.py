@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Rotary angles against transformers' own, for every family and layout of axes."""
 
 from __future__ import annotations
@@ -6,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from random_models import FAMILIES, write_random_model
-
 from svlm_core.model.load import load_model
 from svlm_core.model.rope import Rope, turn
+import torch
 
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 8.0, "original_max_position_embeddings": 512}
 

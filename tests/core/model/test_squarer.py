@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Frames to squares, against a slow computation and transformers' own processor."""
 
 from __future__ import annotations
@@ -8,9 +22,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
 from svlm_core.errors import ModelError
-from svlm_core.model.squarer import Squarer, load_squarer
+from svlm_core.model.squarer import load_squarer, Squarer
 
 SMALL = Squarer(side=56, patch=14, merge=2, edge=112)
 CONFIG = SimpleNamespace(vision_config=SimpleNamespace(image_size=56, patch_size=14), scale_factor=2)

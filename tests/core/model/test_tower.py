@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The vision tower of the Qwen-VL families, against transformers' own, untouched."""
 
 from __future__ import annotations
@@ -7,15 +21,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from random_models import FAMILIES
 from safetensors.torch import load_file
-from torch import nn
-from transformers import AutoModelForImageTextToText
-
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import load_model
 from svlm_core.model.tower import PatchProduct
+import torch
+from torch import nn
+from transformers import AutoModelForImageTextToText
 
 QWEN = [family for family in FAMILIES if family.startswith("qwen")]
 

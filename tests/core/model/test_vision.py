@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Frames to patches."""
 
 import json
@@ -7,11 +21,10 @@ from types import SimpleNamespace
 import golden
 import numpy as np
 import pytest
-import torch
-
 from svlm_core.errors import ModelError
 from svlm_core.model.adapter import StreamModel
-from svlm_core.model.vision import CENTRED, CLIP_MEAN, CLIP_STD, Patchifier, load_patchifier
+from svlm_core.model.vision import CENTRED, CLIP_MEAN, CLIP_STD, load_patchifier, Patchifier
+import torch
 
 QWEN = Patchifier(patch=14, temporal_patch=2, merge=2)
 GEOMETRY = SimpleNamespace(patch_size=14, temporal_patch_size=2, spatial_merge_size=2)

@@ -1,14 +1,27 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 import subprocess
 import sys
 
 import av
 import numpy as np
 import pytest
-
 from svlm_core.errors import SourceError, SvlmError
 from svlm_core.events import KIND_ANSWER, KIND_GAP, KIND_RESET
 from svlm_core.frames import Chunk, Frame
-from svlm_core.sinks.video import MIN_WIDTH_PX, AnnotatedVideo
+from svlm_core.sinks.video import AnnotatedVideo, MIN_WIDTH_PX
 from svlm_core.sources.video import VideoFile
 
 STEP_NS = 500_000_000

@@ -1,40 +1,53 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Bags, written by the rosbags library and then cut, split, compressed and damaged."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 import shutil
 import sqlite3
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 
-import lz4.frame
-import numpy as np
-import pytest
 from bags import (
+    cut,
     IMAGE,
+    image,
     PERIOD_NS,
+    picture,
+    png,
+    split,
     START_NS,
+    storage_file,
     STORAGES,
     STORE,
     STRING,
     SUFFIXES,
-    cut,
-    image,
-    picture,
-    png,
-    split,
-    storage_file,
     write_bag,
 )
 from hypothesis import given
 from hypothesis import strategies as st
+import lz4.frame
+import numpy as np
 from properties import invariant
+import pytest
 from rosbags.rosbag2 import CompressionMode
-
 from svlm_core.errors import SourceError
 from svlm_core.frames import Frame
 from svlm_core.sources.bag import BagSource

@@ -1,29 +1,42 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Image messages, as rosbags deserialises them, to RGB: against computations done pixel by pixel."""
 
 from __future__ import annotations
 
-import struct
-import tracemalloc
 from array import array
 from collections.abc import Callable
+import struct
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any
 
 import cv2
-import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rosbags.typesys import Stores, get_typestore
-
+import numpy as np
+import pytest
+from rosbags.typesys import get_typestore, Stores
 from svlm_core.sources.image_bytes import MAX_PIXELS
 from svlm_core.sources.image_message import (
-    ENCODINGS,
     ConversionError,
-    UnknownEncodingError,
+    ENCODINGS,
     ns_from_stamp,
     rgb_from_compressed,
     rgb_from_image,
+    UnknownEncodingError,
 )
 
 STORE = get_typestore(Stores.LATEST)

@@ -1,22 +1,35 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Sources that are lost and come back, over a real server that dies and a real client that does not."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+import pytest
 from stream_server import StreamServer
-
 from svlm_core.errors import SourceError
 from svlm_core.frames import Frame
 from svlm_core.sources.network import NetworkStream
-from svlm_core.sources.reconnecting import Backoff, Reconnecting, open_lasting
+from svlm_core.sources.reconnecting import Backoff, open_lasting, Reconnecting
 from svlm_core.sources.source import Source
 from svlm_core.sources.video import VideoFile
 

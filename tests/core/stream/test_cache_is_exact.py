@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The streaming cache against the slow oracle: logits, retained ids and positions, chunk by chunk."""
 
 from __future__ import annotations
@@ -6,14 +20,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from hypothesis import given, HealthCheck, settings
+from hypothesis import strategies as st
 import numpy as np
 import pytest
-import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from random_models import FAMILIES, write_random_model
 from slow_oracle import SlowOracle
-
 from svlm_core.cache.context import CachedContext
 from svlm_core.config import POLICIES, StreamConfig
 from svlm_core.frames import Chunk, Frame
@@ -22,6 +34,7 @@ from svlm_core.model.load import load_model
 from svlm_core.stream.positions import place
 from svlm_core.stream.query import Query
 from svlm_core.stream.session import StreamSession
+import torch
 
 log = logging.getLogger(__name__)  # --log-cli-level=INFO shows the figures of docs/benchmarks.md
 
@@ -102,18 +115,18 @@ class Stream:
 
 
 def config(**changes: Any) -> StreamConfig:
-    base = dict(
-        vision_window_s=4.0,
-        text_sink_tokens=6,
-        text_window_tokens=20,
-        min_visual_tokens=4,
-        max_visual_tokens=4,
-        system_prompt="sys",
-        prompt="say",
-        previous_text="once",
-        max_new_tokens=6,
-        full_capacity_tokens=4000,
-    )
+    base = {
+        "vision_window_s": 4.0,
+        "text_sink_tokens": 6,
+        "text_window_tokens": 20,
+        "min_visual_tokens": 4,
+        "max_visual_tokens": 4,
+        "system_prompt": "sys",
+        "prompt": "say",
+        "previous_text": "once",
+        "max_new_tokens": 6,
+        "full_capacity_tokens": 4000,
+    }
     return StreamConfig().replace({**base, **changes}, "test")
 
 
@@ -180,15 +193,15 @@ def test_any_settings_equal_the_oracle(
     gaps: list[int],
     seed: int,
 ) -> None:
-    changes = dict(
-        policy=policy,
-        vision_window_s=float(window_s),
-        text_sink_tokens=sink,
-        text_window_tokens=text,
-        max_new_tokens=most,
-        prompt=prompt,
-        previous_text=previous,
-    )
+    changes = {
+        "policy": policy,
+        "vision_window_s": float(window_s),
+        "text_sink_tokens": sink,
+        "text_window_tokens": text,
+        "max_new_tokens": most,
+        "prompt": prompt,
+        "previous_text": previous,
+    }
     stream = Stream(model, config(**changes), seed)
     for gap in gaps:
         assert stream.step(gap) <= BOUND

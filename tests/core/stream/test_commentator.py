@@ -1,26 +1,39 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Chunks in, events out."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from small_stream import Script, chunk_at, small_config
-
+from small_stream import chunk_at, Script, small_config
 from svlm_core.errors import CacheFullError, ConfigError, NumericsError, QueryError, SourceError
-from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, KIND_RESET, CommentaryEvent
-from svlm_core.frames import NS_PER_S, Chunk, Frame, FrameLedger
+from svlm_core.events import CommentaryEvent, KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, KIND_RESET
+from svlm_core.frames import Chunk, Frame, FrameLedger, NS_PER_S
 from svlm_core.model.adapter import StreamModel
-from svlm_core.stream.commentator import MAX_WAITING_QUERIES, Commentator
+from svlm_core.stream.commentator import Commentator, MAX_WAITING_QUERIES
 from svlm_core.stream.protocol import Protocol
 from svlm_core.stream.query import Query
 from svlm_core.stream.result import ChunkResult
 from svlm_core.stream.session import StreamSession
+import torch
 
 HALF_NS = NS_PER_S // 2
 

@@ -1,19 +1,31 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Many streams on one engine: each says, bit for bit, what it would say alone."""
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
+import threading
 from typing import Any
 
+from hypothesis import given, HealthCheck, settings
+from hypothesis import strategies as st
 import numpy as np
 import pytest
-import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from small_stream import FPS, chunk_at, frame_at, small_config
-
+from small_stream import chunk_at, FPS, frame_at, small_config
 from svlm_core.cache.segments import HEAD, Role
 from svlm_core.config import StreamConfig
 from svlm_core.errors import CacheFullError, ConfigError, EngineClosedError, NumericsError, SourceError
@@ -27,6 +39,7 @@ from svlm_core.stream.query import Query
 from svlm_core.stream.result import ChunkResult
 from svlm_core.stream.sampling import Sampler
 from svlm_core.stream.session import StreamSession
+import torch
 
 WAIT_S = 20.0  # for an answer that must come
 FOR_EVER_S = 3600.0  # no batch forms by time-out

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Our session against the numbers of the published StreamingVLM code; see tests/data/golden/README.md."""
 
 from __future__ import annotations
@@ -7,12 +21,11 @@ import logging
 import golden
 import numpy as np
 import pytest
-import torch
-
 from svlm_core.config import StreamConfig
 from svlm_core.frames import Chunk, Frame
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.session import StreamSession
+import torch
 
 log = logging.getLogger(__name__)  # --log-cli-level=INFO shows the figures of docs/benchmarks.md
 

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Decode steps at static shapes against the ordinary decoder, and, on a GPU, under graphs."""
 
 from __future__ import annotations
@@ -7,20 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from random_models import FAMILIES, write_random_model
 from small_stream import chunk_at, small_config
-
 from svlm_core.cache.arena import KVArena
 from svlm_core.cache.pool import KVPool, KVPools
 from svlm_core.config import StreamConfig
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.decoder import Piece, Visual
 from svlm_core.model.load import load_model
-from svlm_core.stream.graphs import GraphDecoder, StepInputs, capture
+from svlm_core.stream.graphs import capture, GraphDecoder, StepInputs
 from svlm_core.stream.result import ChunkResult
 from svlm_core.stream.runner import Runner, Work
 from svlm_core.stream.session import StreamSession
+import torch
 
 BOUND = 1e-5
 CAPACITY = 40

@@ -1,12 +1,25 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Uploads, and vision beside the default stream of a GPU."""
 
 from __future__ import annotations
 
 import pytest
-import torch
-
 from svlm_core.model.vision import VisionInput
-from svlm_core.stream.lanes import VisionLane, upload
+from svlm_core.stream.lanes import upload, VisionLane
+import torch
 
 LONG_CYCLES = 1_000_000_000  # half a second of a GPU
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="has two streams of a GPU")

@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Several sources on one engine: each is told about as if it were alone."""
 
 from __future__ import annotations
@@ -6,7 +20,6 @@ from collections.abc import Iterator
 
 import pytest
 from small_stream import frame_at, small_config
-
 from svlm_core.errors import SourceError
 from svlm_core.events import CommentaryEvent
 from svlm_core.frames import Frame
@@ -83,6 +96,8 @@ def test_a_source_that_breaks_ends_alone(small_model: StreamModel) -> None:
 
 def test_an_error_that_is_no_users_is_raised(small_model: StreamModel) -> None:
     class Broken(Noise):
+        """Breaks at its end."""
+
         def __iter__(self) -> Iterator[Frame]:
             yield from super().__iter__()
             raise ZeroDivisionError

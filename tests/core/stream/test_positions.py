@@ -1,15 +1,28 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Positions of a run of segments, against transformers' own rule."""
 
 from __future__ import annotations
 
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import invariant
-
 from svlm_core.cache.segments import HEAD, Role, Segment, VisionSpan
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.positions import place
+import torch
 
 STEP_S = 0.5
 

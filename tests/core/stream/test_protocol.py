@@ -1,22 +1,35 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The token stream, string by string."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import invariant
-from random_models import VIDEO, byte_tokenizer
-from transformers import PreTrainedTokenizerFast
-from transformers.models.smolvlm.processing_smolvlm import DEFAULT_CHAT_TEMPLATE, _prompt_single_image
-
+import pytest
+from random_models import byte_tokenizer, VIDEO
 from svlm_core.cache.segments import HEAD, Role, Segment
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError, ModelError
-from svlm_core.model.dialect import QWEN, QWEN3, SMOL, Dialect
-from svlm_core.stream.protocol import SILENCE, Protocol
+from svlm_core.model.dialect import Dialect, QWEN, QWEN3, SMOL
+from svlm_core.stream.protocol import Protocol, SILENCE
+from transformers import PreTrainedTokenizerFast
+from transformers.models.smolvlm.processing_smolvlm import _prompt_single_image, DEFAULT_CHAT_TEMPLATE
 
 TOKENIZERS = {dialect: byte_tokenizer(dialect) for dialect in (QWEN, QWEN3, SMOL)}
 TOKENIZER = TOKENIZERS[QWEN]
@@ -261,6 +274,8 @@ def test_what_training_asks_for_is_what_streaming_takes_apart(sentence: str | No
 
 def test_a_tokenizer_without_video_is_refused_by_the_token_it_lacks() -> None:
     class NoVideo(type(TOKENIZER)):  # type: ignore[misc]
+        """Lacks a token."""
+
         def get_vocab(self) -> dict[str, int]:
             return {name: i for name, i in super().get_vocab().items() if name != VIDEO}
 

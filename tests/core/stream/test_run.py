@@ -1,15 +1,28 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Sources through a session: recorded ones wait for the model, live ones do not."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
+import threading
 
 import pytest
-from small_stream import FPS, Script, frame_at, small_config
-
+from small_stream import FPS, frame_at, Script, small_config
 from svlm_core.errors import CacheFullError, QueryError, SourceError
-from svlm_core.events import KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, CommentaryEvent
+from svlm_core.events import CommentaryEvent, KIND_ANSWER, KIND_COMMENTARY, KIND_GAP
 from svlm_core.frames import Frame
 from svlm_core.model.adapter import StreamModel
 from svlm_core.sources.paced import Paced

@@ -1,14 +1,30 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """The sampler against transformers' own processors."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import invariant
+import pytest
+from svlm_core.config import StreamConfig
+from svlm_core.stream.sampling import Sampler
+import torch
 from transformers import (
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
@@ -17,12 +33,9 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from svlm_core.config import StreamConfig
-from svlm_core.stream.sampling import Sampler
-
 VOCABULARY = 50
 CPU = torch.device("cpu")
-NEUTRAL: dict[str, Any] = dict(temperature=1.0, top_p=1.0, top_k=0, repetition_penalty=1.0)
+NEUTRAL: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
 
 
 def sampler(**changes: Any) -> Sampler:

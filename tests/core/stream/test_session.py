@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """One stream: its memory has a fixed size, and nothing outside decides what it says."""
 
 from __future__ import annotations
@@ -5,9 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
-from small_stream import Script, chunk_at, small_config
-
+from small_stream import chunk_at, Script, small_config
 from svlm_core.cache.segments import Role
 from svlm_core.config import POLICIES
 from svlm_core.errors import CacheFullError, ConfigError, QueryError
@@ -16,6 +28,7 @@ from svlm_core.stream.protocol import Protocol
 from svlm_core.stream.query import Query
 from svlm_core.stream.result import ChunkResult
 from svlm_core.stream.session import StreamSession
+import torch
 
 SAMPLED = {"temperature": 1.5, "repetition_penalty": 1.3, "top_k": 40, "top_p": 0.9}
 

@@ -1,14 +1,27 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-
 from svlm_core.config import StreamConfig
 from svlm_core.model.qwen_vl import QwenVL
 from svlm_core.model.vision import Patchifier
 from svlm_core.training.recipe import ModelShape
-from svlm_core.training.tiny_model import FRAMES_PER_PATCH, MERGE, PATCH_PX, make_model
+from svlm_core.training.tiny_model import FRAMES_PER_PATCH, make_model, MERGE, PATCH_PX
 from svlm_core.training.tokenizer import build_tokenizer
 
 SHAPE = ModelShape(

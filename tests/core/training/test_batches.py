@@ -1,3 +1,17 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -5,13 +19,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import yaml
-
 from svlm_core.model.qwen_vl import QwenVL
 from svlm_core.training.batches import StageBatches
-from svlm_core.training.recipe import Feed, Recipe, load_recipe
+from svlm_core.training.recipe import Feed, load_recipe, Recipe
 from svlm_core.world import FIRST_EVALUATION_SEED
+import torch
+import yaml
 
 STREAM_FEED = {"kind": "stream", "size": 2, "chunk_s": 4, "overlap_s": 2}
 STAGES: list[dict[str, Any]] = [

@@ -1,16 +1,29 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """A rehearsed moment is the running stream: the same logits, computed again on top of the taken cache."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
-
 from svlm_core.model.load import load_model
 from svlm_core.stream.defaults import stream_config
 from svlm_core.training.objective import Objective
 from svlm_core.training.recipe import Weights
-from svlm_core.training.rehearsal import Rehearsal, collate_moments, past_cache
+from svlm_core.training.rehearsal import collate_moments, past_cache, Rehearsal
 from svlm_core.world.scene import WorldConfig
+import torch
 
 
 class Recording(Rehearsal):

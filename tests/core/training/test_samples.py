@@ -1,16 +1,27 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
 """Training looks like streaming: a sample against a session that sees the same and is told what to say."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
-
 from svlm_core.config import StreamConfig
 from svlm_core.frames import Chunk, Frame
 from svlm_core.model.qwen_vl import QwenVL
@@ -23,12 +34,14 @@ from svlm_core.training.samples import (
     NEW_DIGIT,
     NOT_LEARNED,
     QUIET,
-    WORD,
     Sample,
     StreamSampler,
+    WORD,
 )
 from svlm_core.world.render import Renderer
-from svlm_core.world.scene import WorldConfig, WorldSecond, seconds
+from svlm_core.world.scene import seconds, WorldConfig, WorldSecond
+import torch
+from torch import Tensor
 
 CHUNK_S = 8
 BOUND = 1e-4  # float32
