@@ -46,6 +46,7 @@ setup(
     install_requires=[  # what a robot needs that films and listens while the model runs elsewhere
         "numpy>=1.26",
         "av>=14",
+        "msgspec>=0.19",
         "opencv-python-headless>=4.12",
         "pyzmq>=26",
         "pyyaml>=6",
@@ -65,6 +66,7 @@ setup(
             "lz4>=4",  # these two are in rosbags, and read what it refuses: recordings cut short
             "backports.zstd>=1; python_version < '3.14'",
         ],
+        "serve": [*MODEL, "prometheus-client>=0.21"],
         "train": [*MODEL, "accelerate>=1.5"],
         "cuda": ["flash-attn>=2.7"],
         "quantize": ["torchao>=0.16"],
@@ -83,6 +85,7 @@ setup(
             "import-linter>=2.1",
             "jsonschema>=4.20",
             "matplotlib>=3.8",
+            "msgpack>=1.1",
             "mypy>=1.10",
             "psutil>=5.9",
             "pytest>=8",
