@@ -61,28 +61,6 @@ def pack(clips: Sequence[Rendered], silence_weight: float = 1.0) -> Pack:
     )
 
 
-def groups(lengths: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
-    """Which clips go into one row: in order, as many as fit; a clip that is longer than a row has its own.
-
-    Args:
-        lengths: tokens of each clip.
-        most_tokens: of a row.
-
-    Yields:
-        Numbers of clips.
-    """
-    group: list[int] = []
-    filled = 0
-    for number, length in enumerate(lengths):
-        if group and filled + length > most_tokens:
-            yield group
-            group, filled = [], 0
-        group.append(number)
-        filled += length
-    if group:
-        yield group
-
-
 def _joined(visions: Sequence[VisionInput]) -> Iterator[VisionInput]:
     run: list[VisionInput] = []
     for vision in visions:

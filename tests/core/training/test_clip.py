@@ -30,7 +30,7 @@ from svlm_core.model.load import load_model
 from svlm_core.stream.query import Query
 from svlm_core.stream.session import StreamSession
 from svlm_core.training.clip import Clip, Rendered, Renderer, Round
-from svlm_core.training.packing import groups, pack
+from svlm_core.training.packing import pack
 from svlm_core.training.spoken_loss import batch, SpokenLoss
 import torch
 from torch import Tensor
@@ -133,12 +133,6 @@ def test_packed_clips_do_not_see_each_other(model: StreamModel) -> None:
     assert abs(float(together["loss"]) - expected) <= 1e-5
     assert int(together["learned"]) == sum(int(out["learned"]) for out in alone)
     assert int(together["right"]) == sum(int(out["right"]) for out in alone)
-
-
-def test_rows_are_filled_in_order() -> None:
-    assert list(groups([5, 4, 3, 9, 1], 9)) == [[0, 1], [2], [3], [4]]
-    assert list(groups([12, 1], 9)) == [[0], [1]]
-    assert list(groups([], 9)) == []
 
 
 def test_a_clip_without_rounds_is_refused(model: StreamModel) -> None:
