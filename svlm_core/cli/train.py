@@ -38,7 +38,13 @@ def add_parser(verbs: Any) -> None:
         "it goes on from its last checkpoint; finished stages are not repeated. The result: OUT/checkpoint.",
     )
     parser.add_argument("recipe", type=Path, help="YAML file, for example training/tiny_world.yaml")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the result")
+    parser.add_argument("--out", type=Path, help="folder for checkpoints and the result")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="load everything, train nothing: print counts, memory and the first row as the model sees it "
+        "(recipes with a base)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -48,6 +54,10 @@ def run(options: argparse.Namespace) -> int:
     recipe = load_finetune_recipe(options.recipe) if adapts else load_recipe(options.recipe)
     if importlib.util.find_spec("accelerate") is None:
         raise ConfigError("training needs the package accelerate: pip install 'svlm_ros[train]'")
+    if options.dry_run:
+        return _dry_run(recipe)
+    if options.out is None:
+        raise ConfigError("--out is missing: the folder for checkpoints and the result")
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -71,6 +81,16 @@ def _train(recipe: Recipe | FinetuneRecipe, out: Path) -> Path:
         from svlm_core.training.sft import train
 
         return train(recipe, out)
-    from svlm_core.training.finetune import finetune
+    from svlm_core.training.finetune import Finetuning
 
-    return finetune(recipe, out)
+    return Finetuning.load(recipe).run(out)
+
+
+def _dry_run(recipe: Recipe | FinetuneRecipe) -> int:
+    if isinstance(recipe, Recipe):
+        raise ConfigError("--dry-run is for recipes with a base; this one makes its model from nothing")
+    from svlm_core.training.finetune import Finetuning
+
+    for line in Finetuning.load(recipe).describe():
+        print(line)
+    return 0

@@ -20,6 +20,8 @@ other, with the stream's settings in its `stream.yaml`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 import os
 from pathlib import Path
 import shutil
@@ -35,8 +37,9 @@ from svlm_core.model.load import find_checkpoint, load_model
 from svlm_core.model.vision import PROCESSOR_FILES
 from svlm_core.stream.defaults import stream_config
 from svlm_core.training.clip import Clip, Renderer
+from svlm_core.training.dry_run import describe
 from svlm_core.training.finetune_recipe import FinetuneRecipe, Lora
-from svlm_core.training.packing import pack
+from svlm_core.training.packing import Pack, pack
 from svlm_core.training.sft import is_main, last_checkpoint
 from svlm_core.training.spoken_loss import batch, SpokenLoss
 from svlm_core.training.world_clips import WorldClips
@@ -69,48 +72,83 @@ class Rows(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """A row as SpokenLoss takes it."""
-        rendered = [self._renderer.render(self._clips[int(i)]) for i in self._rows[index]]
-        return batch(pack(rendered, self._silence))
+        return batch(self.pack(index))
+
+    def pack(self, index: int) -> Pack:
+        """A row."""
+        return pack([self._renderer.render(self._clips[int(i)]) for i in self._rows[index]], self._silence)
 
 
-def finetune(recipe: FinetuneRecipe, out: Path) -> Path:
-    """Adapt the recipe's base and export the new checkpoint; runs in every process alike.
+@dataclass(frozen=True)
+class Finetuning:
+    """Everything that a fine-tuning needs, loaded.
 
-    Returns:
-        The exported checkpoint's folder.
-
-    Raises:
-        ModelError: the base cannot be loaded.
-        ConfigError: a stream setting, or a field of `trainer`, is wrong.
+    Attributes:
+        recipe: what is to be done.
+        model: the base, with what learns chosen.
+        config: the stream's settings.
+        clips: how many there are.
+        rows: what is trained on.
+        adapted: the PEFT model around the base, where LoRA is used.
     """
-    device = "cpu" if not torch.cuda.is_available() else f"cuda:{torch.cuda.current_device()}"
-    model = load_model(recipe.base, dtype=recipe.dtype, device=device)
-    config = stream_config(model, (recipe.stream, "stream"))
-    clips = WorldClips(recipe.world)
-    rows = Rows(clips, len(clips), recipe, Renderer(model, config))
-    adapted = _choose_what_learns(model, recipe)
-    arguments = _arguments(recipe, out, len(rows))
-    objective = SpokenLoss(model)
-    trainer = ClipTrainer(
-        model=objective,
-        args=arguments,
-        train_dataset=rows,
-        data_collator=_only_item,
-        optimizers=(_optimizer(objective, recipe), None),
-    )
-    trainer.train(resume_from_checkpoint=last_checkpoint(out, arguments.world_size))
-    target = out / "checkpoint"
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathered from all devices
-    if is_main():
-        objective.load_state_dict(weights, strict=False)
-        _export(
-            adapted.merge_and_unload() if adapted else model.hf,
-            model,
-            config,
-            find_checkpoint(recipe.base),
-            target,
+
+    recipe: FinetuneRecipe
+    model: StreamModel
+    config: StreamConfig
+    clips: int
+    rows: Rows
+    adapted: Any
+
+    @classmethod
+    def load(cls, recipe: FinetuneRecipe) -> Finetuning:
+        """Load the base and find the clips.
+
+        Raises:
+            ModelError: the base cannot be loaded.
+            ConfigError: a stream setting is wrong.
+        """
+        device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+        model = load_model(recipe.base, dtype=recipe.dtype, device=device)
+        config = stream_config(model, (recipe.stream, "stream"))
+        clips = WorldClips(recipe.world)
+        rows = Rows(clips, len(clips), recipe, Renderer(model, config))
+        return cls(recipe, model, config, len(clips), rows, _choose_what_learns(model, recipe))
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+        return -(-len(self.rows) // self.recipe.rows_per_step)
+
+    def describe(self) -> Iterator[str]:
+        """What would be done, in lines for people."""
+        return describe(self.recipe, self.model, self.clips, self.steps, self.rows.pack(0))
+
+    def run(self, out: Path) -> Path:
+        """Train and export the new checkpoint; runs in every process alike.
+
+        Returns:
+            The exported checkpoint's folder.
+
+        Raises:
+            ConfigError: a field of `trainer` is wrong.
+        """
+        arguments = _arguments(self.recipe, out, self.steps)
+        objective = SpokenLoss(self.model)
+        trainer = ClipTrainer(
+            model=objective,
+            args=arguments,
+            train_dataset=self.rows,
+            data_collator=_only_item,
+            optimizers=(_optimizer(objective, self.recipe), None),
         )
-    return target
+        trainer.train(resume_from_checkpoint=last_checkpoint(out, arguments.world_size))
+        target = out / "checkpoint"
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathered from all devices
+        if is_main():
+            objective.load_state_dict(weights, strict=False)
+            hf = self.adapted.merge_and_unload() if self.adapted else self.model.hf
+            _export(hf, self.model, self.config, find_checkpoint(self.recipe.base), target)
+        return target
 
 
 class ClipTrainer(Trainer):
@@ -151,7 +189,7 @@ class ClipTrainer(Trainer):
         target.load_state_dict(load_file(Path(resume_from_checkpoint) / _WEIGHTS), strict=False)  # tied
 
 
-def _arguments(recipe: FinetuneRecipe, out: Path, rows: int) -> TrainingArguments:
+def _arguments(recipe: FinetuneRecipe, out: Path, steps: int) -> TrainingArguments:
     cuda = torch.cuda.is_available()
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # by torchrun's and accelerate's count
     if recipe.trainer.get("fsdp") and not cuda:
@@ -160,7 +198,7 @@ def _arguments(recipe: FinetuneRecipe, out: Path, rows: int) -> TrainingArgument
         raise ConfigError(f"recipe.rows_per_step must be a multiple of the {processes} processes")
     own: dict[str, Any] = {
         "output_dir": str(out),
-        "max_steps": -(-rows // recipe.rows_per_step),
+        "max_steps": steps,
         "per_device_train_batch_size": 1,  # an item of Rows is a whole batch
         "gradient_accumulation_steps": recipe.rows_per_step // processes,
         "learning_rate": recipe.learning_rate,
