@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from svlm_core.model.adapter import StreamModel
 from svlm_core.training.finetune_recipe import FinetuneRecipe
@@ -65,6 +66,6 @@ def _text(row: Pack, model: StreamModel) -> Iterator[str]:
     values, counts = torch.unique_consecutive(kinds, return_counts=True)
     start = 0
     for kind, count in zip(values.tolist(), counts.tolist(), strict=True):
-        words = model.tokenizer.decode(row.ids[0, start : start + count])
+        words = cast(str, model.tokenizer.decode(row.ids[0, start : start + count]))
         yield f"<{count} visual tokens>" if kind == 2 else f"[{words}]" if kind else words
         start += count

@@ -146,6 +146,15 @@ BAD_RECIPES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+def test_a_dry_run_shows_what_would_be_learned(
+    recipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(recipe()), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "16 x 5 epochs, 2 in a row, 2 rows in a step: 20 steps" in printed
+    assert "[ ...<|im_end|>]" in printed and "<9 visual tokens>" in printed
+
+
 @pytest.mark.parametrize(("change", "message"), BAD_RECIPES)
 def test_a_wrong_recipe_is_refused_in_one_line(
     recipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], message: str
