@@ -27,11 +27,10 @@ from pathlib import Path
 import shutil
 from typing import Any
 
-from huggingface_hub import save_torch_state_dict
 import numpy as np
-from safetensors.torch import load_file
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError
+from svlm_core.evaluation.world import evaluate_world
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import find_checkpoint, load_model
 from svlm_core.model.vision import PROCESSOR_FILES
@@ -40,16 +39,17 @@ from svlm_core.training.clip import Clip, Renderer
 from svlm_core.training.dry_run import describe
 from svlm_core.training.finetune_recipe import FinetuneRecipe, Lora
 from svlm_core.training.packing import Pack, pack
-from svlm_core.training.sft import is_main, last_checkpoint
+from svlm_core.training.sft import is_main, last_checkpoint, WEIGHTS
 from svlm_core.training.spoken_loss import batch, SpokenLoss
+from svlm_core.training.weights import load_weights, save_weights
 from svlm_core.training.world_clips import WorldClips
+from svlm_core.world import FIRST_EVALUATION_SEED
 import torch
 from torch import nn, Tensor
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainingArguments
+from tqdm import tqdm
+from transformers import Trainer, TrainerCallback, TrainingArguments
 import yaml
-
-_WEIGHTS = "model.safetensors"
 
 
 class Rows(Dataset[dict[str, Any]]):
@@ -141,6 +141,8 @@ class Finetuning:
             data_collator=_only_item,
             optimizers=(_optimizer(objective, self.recipe), None),
         )
+        if self.recipe.stream_steps and is_main():
+            trainer.add_callback(StreamEvaluation(trainer, self.model, self.config, self.recipe))
         trainer.train(resume_from_checkpoint=last_checkpoint(out, arguments.world_size))
         target = out / "checkpoint"
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathered from all devices
@@ -181,12 +183,34 @@ class ClipTrainer(Trainer):
             return
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
-        weights = self.accelerator.unwrap_model(self.model).state_dict() if state_dict is None else state_dict
-        save_torch_state_dict(weights, folder, max_shard_size="1TB")
+        save_weights(self.accelerator.unwrap_model(self.model), folder / WEIGHTS, state_dict)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         target: Any = self.model if model is None else model
-        target.load_state_dict(load_file(Path(resume_from_checkpoint) / _WEIGHTS), strict=False)  # tied
+        load_weights(target, Path(resume_from_checkpoint) / WEIGHTS)
+
+
+class StreamEvaluation(TrainerCallback):
+    """Streams an unseen world between optimiser steps and logs how much of what was said is right."""
+
+    def __init__(
+        self, trainer: Trainer, model: StreamModel, config: StreamConfig, recipe: FinetuneRecipe
+    ) -> None:
+        """Log to `trainer`."""
+        self._trainer, self._model, self._config, self._recipe = trainer, model, config, recipe
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Stream if it is time."""
+        if state.global_step % self._recipe.stream_steps and state.global_step != state.max_steps:
+            return
+        self._model.hf.eval()
+        with tqdm(total=self._recipe.stream_s, unit="s", desc="stream", leave=False) as bar:
+            figures = evaluate_world(
+                self._model, self._config, FIRST_EVALUATION_SEED, self._recipe.stream_s, bar
+            )
+        self._model.hf.train()
+        shown = ("event_accuracy", "silence_precision", "silence_recall")
+        self._trainer.log({f"stream_{name}": figures[name] for name in shown if figures[name] is not None})
 
 
 def _arguments(recipe: FinetuneRecipe, out: Path, steps: int) -> TrainingArguments:

@@ -87,6 +87,9 @@ class FinetuneRecipe:
         gradient_checkpointing: compute activations twice and keep them once.
         save_steps: optimiser steps between checkpoints to resume from.
         log_steps: optimiser steps between two lines of loss and accuracy.
+        stream_steps: optimiser steps between two streams of an unseen world, in which the model lives with
+            its own words: what counts; 0 for none. Not under FSDP or DeepSpeed, which shard the weights.
+        stream_s: seconds of such a stream.
         seed: of the clips' order and everything else.
         trainer: further fields of transformers' TrainingArguments: fsdp, deepspeed, report_to, ...
     """
@@ -109,6 +112,8 @@ class FinetuneRecipe:
     gradient_checkpointing: bool = False
     save_steps: int = 200
     log_steps: int = 10
+    stream_steps: int = 0
+    stream_s: int = 600
     seed: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)
 
@@ -135,6 +140,8 @@ def load_finetune_recipe(path: Path) -> FinetuneRecipe:
             raise ConfigError("recipe.language and recipe.vision are both false: nothing would be learned")
         if world.overlap_s >= world.clip_s:
             raise ConfigError(f"world.overlap_s must be less than clip_s ({world.clip_s})")
+        if recipe.stream_steps and {"fsdp", "deepspeed"} & recipe.trainer.keys():
+            raise ConfigError("recipe.stream_steps: weights that are sharded cannot stream; set it to 0")
         for name in _RESERVED:
             if name in recipe.trainer:
                 raise ConfigError(f"trainer.{name} is set by the recipe's own fields")

@@ -146,6 +146,15 @@ BAD_RECIPES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+def test_it_is_streamed_on_the_way_and_at_the_end(recipe: Any, tmp_path: Path) -> None:
+    path = recipe(stream_steps=3, stream_s=40, epochs=1, learning_rate=1e-6, base="tiny")
+    finish(start(path, tmp_path / "out"))
+    state = json.loads((tmp_path / "out" / "checkpoint-4" / "trainer_state.json").read_text())
+    streamed = [line for line in state["log_history"] if "stream_event_accuracy" in line]
+    assert [line["step"] for line in streamed] == [3, 4]
+    assert all(line["stream_event_accuracy"] > 0.9 for line in streamed), "the embedded model, hardly changed"
+
+
 def test_a_dry_run_shows_what_would_be_learned(
     recipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
