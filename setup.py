@@ -41,7 +41,7 @@ setup(
                 "config/foxglove.json",
             ],
         ),
-        (f"share/{NAME}/training", ["training/tiny_world.yaml"]),
+        (f"share/{NAME}/training", ["training/tiny_world.yaml", "training/tiny_adapt.yaml"]),
     ],
     install_requires=[  # what a robot needs that films and listens while the model runs elsewhere
         "numpy>=1.26",
