@@ -40,12 +40,19 @@ def add_parser(verbs: Any) -> None:
         "world",
         help="accuracy and cost over hours of the synthetic world",
         description="Stream an unseen world, recorded-source speed, and compare every second with its truth. "
-        "Ctrl-C ends early and keeps what was measured.",
+        "Ctrl-C ends early and keeps what was measured; --resume goes on later.",
     )
     world.add_argument(
         "--seed", type=int, default=FIRST_EVALUATION_SEED, help="which world (default: %(default)s)"
     )
     world.add_argument("--seconds", type=int, default=7200, help="length (default: %(default)s)")
+    world.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="save the stream here every ten minutes of it and at the end; the same command goes on from "
+        "there after Ctrl-C or a power cut, and further with a larger --seconds",
+    )
     world.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     add_model_options(world)
     world.set_defaults(run=run_world)
@@ -86,7 +93,7 @@ def run_world(options: argparse.Namespace) -> int:
     from svlm_core.evaluation.world import evaluate_world
 
     with tqdm(total=options.seconds, unit="s", desc=f"world {options.seed}", file=sys.stderr) as bar:
-        figures = evaluate_world(model, config, options.seed, options.seconds, bar)
+        figures = evaluate_world(model, config, options.seed, options.seconds, bar, options.resume)
     text = json.dumps(figures, indent=2)
     print(text)
     if options.json:

@@ -22,6 +22,8 @@ from typing import Any
 import pytest
 from svlm_core.cli.main import main
 from svlm_core.config import StreamConfig
+from svlm_core.errors import ConfigError
+from svlm_core.evaluation.score import Judged, score
 from svlm_core.evaluation.world import evaluate_world
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import load_model
@@ -133,3 +135,29 @@ def test_a_wrong_option_is_one_line(
 ) -> None:
     assert main(["eval", "world", *options]) == 1
     assert capsys.readouterr().err == f"svlm: {message}\n"
+
+
+def test_an_interrupted_run_goes_on_to_the_same_figures(
+    model: StreamModel, config: StreamConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("svlm_core.evaluation.world._SAVE_EVERY_S", 4)
+    timed = {"latency_ratio", "rss_growth_mb", "chunk_ms_p50", "chunk_ms_p99", "stage_ms_p50"}
+    whole = evaluate_world(model, config, SEED, 20, Bar(patience=100))
+    file = tmp_path / "stream"
+    for patience in (6, 11):  # the second begins at 4, which the bar is told at once
+        assert evaluate_world(model, config, SEED, 20, Bar(patience), file)["stopped"] == "interrupted"
+    resumed = evaluate_world(model, config, SEED, 20, Bar(patience=100), file)
+    assert {k: v for k, v in resumed.items() if k not in timed} == {
+        k: v for k, v in whole.items() if k not in timed
+    }
+    assert evaluate_world(model, config, SEED, 24, Bar(patience=100), file)["seconds"] == 24, "and further"
+    with pytest.raises(ConfigError, match="a stream of world 1000007, not 1000008"):
+        evaluate_world(model, config, SEED + 1, 24, Bar(patience=100), file)
+
+
+def test_long_streams_are_told_by_the_hour() -> None:
+    wrong, right = Judged("x", "back red 1", "back", "memory", 40), Judged("y", "y", "stops", "motion", None)
+    figures = score([right] * 3600 + [wrong] + [right] * 3)
+    assert figures["accuracy_by_hour"] == [1.0, 0.75]
+    assert figures["memory_by_hour"] == [None, 0.0]
+    assert "accuracy_by_hour" not in score([right] * 3600)
