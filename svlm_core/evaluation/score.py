@@ -155,15 +155,15 @@ def score(seconds: Tally | Sequence[Judged]) -> dict[str, Any]:
     for low, high in zip(AGE_EDGES_S, (*AGE_EDGES_S[1:], float("inf")), strict=True):
         aged = true & (age_s >= low) & (age_s < high)
         by_age[f"{low}-{high:.0f} s" if high < float("inf") else f"{low} s and more"] = {
-            "accuracy": _share(right, aged),
+            "accuracy": share(right, aged),
             "n": int(aged.sum()),
         }
     figures = {
-        "event_accuracy": _share(right, true),
+        "event_accuracy": share(right, true),
         "n_events": int(true.sum()),
-        "silence_precision": _share(right, ~tally.said),
-        "silence_recall": _share(right, ~true),
-        "accuracy_by_kind": {name: _share(right, true & tally.of_sort(name)) for name in tally.sorts},
+        "silence_precision": share(right, ~tally.said),
+        "silence_recall": share(right, ~true),
+        "accuracy_by_kind": {name: share(right, true & tally.of_sort(name)) for name in tally.sorts},
         "accuracy_by_quarter": _by_part(right, true, np.array_split(np.arange(len(right)), QUARTERS)),
         "memory_by_age": by_age,
     }
@@ -175,9 +175,9 @@ def score(seconds: Tally | Sequence[Judged]) -> dict[str, Any]:
 
 
 def _by_part(right: np.ndarray, which: np.ndarray, parts: Sequence[np.ndarray]) -> list[float | None]:
-    return [_share(right[part], which[part]) for part in parts]
+    return [share(right[part], which[part]) for part in parts]
 
 
-def _share(right: np.ndarray, which: np.ndarray) -> float | None:
-    """Share of right ones among `which`."""
+def share(right: np.ndarray, which: np.ndarray) -> float | None:
+    """Share of right ones among `which`, bool [n] both; None if there are none."""
     return round(float(right[which].mean()), 4) if which.any() else None

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 from svlm_core.config import StreamConfig
 from svlm_core.errors import CacheFullError, ConfigError
-from svlm_core.evaluation.score import Judged, score, Tally
+from svlm_core.evaluation.score import Judged, score, share, Tally
 from svlm_core.frames import Chunk, Frame, NS_PER_S
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.session import StreamSession
@@ -39,6 +39,7 @@ _WARM_UP = 0.1  # part of the stream before memory and time are compared
 _SETTLED_S = 60  # seconds after which a process that goes on with a saved stream has settled
 _REFRESH_S = 20
 _SAVE_EVERY_S = 600
+PART_S = 300  # of the curves
 
 
 class Progress(Protocol):
@@ -142,6 +143,7 @@ class WorldRun:
             "stage_ms_p50": {stage: round(float(np.median(ms)), 3) for stage, ms in self._stage_ms.items()},
             "cache_tokens_max": self._cache_max,
             "capacity_tokens": self._session.capacity_tokens,
+            "curve": self._curve(chunk_ms),
             "seconds": len(self.tally),
             "seed": self._seed,
             "policy": config.policy,
@@ -149,6 +151,18 @@ class WorldRun:
             "text_sink_tokens": config.text_sink_tokens,
             "text_window_tokens": config.text_window_tokens,
         }
+
+    def _curve(self, chunk_ms: np.ndarray) -> list[dict[str, float | None]]:
+        """Event accuracy and median time of a chunk, for each PART_S seconds."""
+        right, true = self.tally.right, self.tally.true
+        starts = range(0, len(right), PART_S)
+        return [
+            {
+                "events": share(right[i : i + PART_S], true[i : i + PART_S]),
+                "ms": round(float(np.median(chunk_ms[i : i + PART_S])), 3),
+            }
+            for i in starts
+        ]
 
     def _step(self, second: WorldSecond, renderer: Renderer) -> None:
         result = self._session.step(_chunk(second, renderer))
@@ -185,6 +199,7 @@ def evaluate_world(
             where it went on with a saved stream.
         chunk_ms_p50, chunk_ms_p99: wall time of a chunk, all stages, milliseconds.
         stage_ms_p50: the same by stage.
+        curve: for each PART_S seconds, {"events": event accuracy, "ms": median time of a chunk}.
         cache_tokens_max, capacity_tokens: largest and possible length of the KV cache.
         stopped: why the stream ended early, None when it did not.
         seconds, seed, policy, vision_window_s, text_sink_tokens, text_window_tokens: what was run.
