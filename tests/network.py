@@ -14,8 +14,8 @@
 
 """A network between a robot and a server, which tests cut, stall and mend.
 
-Two of one kind: `Namespaces`, two real network stacks joined by a virtual cable, and `Proxy`, a relay between two
-loopback sockets, for machines that do not permit the first. Both lose what is under way without telling
+Two of one kind: `Namespaces`, two real network stacks joined by a virtual cable, and `Proxy`, a relay between
+two loopback sockets, for machines that do not permit the first. Both lose what is under way without telling
 anyone, as Wi-Fi does: no reset, no end of stream, only silence.
 """
 
@@ -36,6 +36,10 @@ from typing import Protocol
 
 UP, DOWN = "up", "down"  # robot to server, server to robot
 BOTH = (UP, DOWN)
+IP = {UP: "10.77.0.1", DOWN: "10.77.0.2"}  # of who sends that way
+MAC = {UP: "02:00:00:77:00:01", DOWN: "02:00:00:77:00:02"}
+NOBODY = "02:00:00:77:00:ff"
+PORT = 5577  # of the server; all are free in its namespace
 
 
 class Network(Protocol):
@@ -60,14 +64,9 @@ class Namespaces:
     this process, however it ends, and nothing of it can be seen outside.
     """
 
-    _IP = {UP: "10.77.0.1", DOWN: "10.77.0.2"}  # who sends that way
-    _MAC = {UP: "02:00:00:77:00:01", DOWN: "02:00:00:77:00:02"}
-    _NOBODY = "02:00:00:77:00:ff"
-    _PORT = 5577  # all are free in there
-
     def __init__(self) -> None:
         self._holders: list[subprocess.Popen[bytes]] = []
-        self.bind = self.endpoint = f"tcp://{self._IP[DOWN]}:{self._PORT}"
+        self.bind = self.endpoint = f"tcp://{IP[DOWN]}:{PORT}"
 
     def __enter__(self) -> Namespaces:
         try:
@@ -75,10 +74,10 @@ class Namespaces:
             self.on_robot = self._hold(["unshare", *user, "--net"])
             self.on_server = self._hold([*self.on_robot, "unshare", "--net"])
             there = str(self._holders[1].pid)
-            self._ip(self.on_robot, f"link add robot address {self._MAC[UP]} type veth peer name server")
-            self._ip(self.on_robot, f"link set server address {self._MAC[DOWN]} netns {there}")
+            self._ip(self.on_robot, f"link add robot address {MAC[UP]} type veth peer name server")
+            self._ip(self.on_robot, f"link set server address {MAC[DOWN]} netns {there}")
             for side, name, way in ((self.on_robot, "robot", UP), (self.on_server, "server", DOWN)):
-                self._ip(side, f"address add {self._IP[way]}/30 dev {name}")
+                self._ip(side, f"address add {IP[way]}/30 dev {name}")
                 self._ip(side, f"link set {name} up")
                 self._ip(side, "link set lo up")
             self.mend()
@@ -98,15 +97,15 @@ class Namespaces:
     def cut(self, *ways: str) -> None:
         """Send packets to a card that is not there: the sender notices nothing."""
         for way in ways or BOTH:
-            self._address(way, self._NOBODY)
+            self._address(way, NOBODY)
 
     def mend(self) -> None:
         for way in BOTH:
-            self._address(way, self._MAC[DOWN if way == UP else UP])
+            self._address(way, MAC[DOWN if way == UP else UP])
 
     def _address(self, way: str, mac: str) -> None:
         side, name = (self.on_robot, "robot") if way == UP else (self.on_server, "server")
-        other = self._IP[DOWN if way == UP else UP]
+        other = IP[DOWN if way == UP else UP]
         self._ip(side, f"neighbor replace {other} lladdr {mac} nud permanent dev {name}")
 
     def _hold(self, command: list[str]) -> list[str]:

@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A robot as a process of its own: a camera of the synthetic world, and a Client that understands it far away.
+"""A robot as a process of its own: a camera of the synthetic world, and a Client whose server understands it.
 
-`python robot.py ENDPOINT [--seconds N] [--keys DIR] ...` prints what happens to it, one line of JSON each, with
-`at_s`, the monotonic time that all processes of a machine share. The camera's stamps are of that clock, too.
-It ends when its standard input does.
+`python robot.py ENDPOINT [--seconds N] [--keys DIR] ...` prints what happens to it, one line of JSON each,
+with `at_s`, the monotonic time that all processes of a machine share. The camera's stamps are of that clock,
+too. It ends when its standard input does.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A wall clock that jumps, for one process only: a small library, built here, that goes before libc's clock."""
+"""A wall clock that jumps, for one process only: a small library, built here, before libc's clock."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ __attribute__((constructor)) static void open_jump(void) {
 int clock_gettime(clockid_t clock, struct timespec *now) {
   static int (*real)(clockid_t, struct timespec *);
   if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
-  int failed = real(clock, now);
-  if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) && jump_s) now->tv_sec += *jump_s;
+  int failed = real(clock, now), of_day = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE;
+  if (!failed && of_day && jump_s) now->tv_sec += *jump_s;
   return failed;
 }
 
