@@ -31,7 +31,7 @@ import sys
 import threading
 import time
 
-from network import DOWN, Namespaces, Network, Proxy, why_no_namespaces
+from network import DOWN, Namespaces, Network, Proxy, UP, why_no_namespaces
 import numpy as np
 import pytest
 from random_models import write_random_model
@@ -159,6 +159,59 @@ def cut_and_mend(network: Network, robot: Robot, seconds: float, *ways: str) -> 
     back_s = robot.chunks[chunks][0] - mended_s
     LOG.info("noticed after %.2f s, back after %.2f s", noticed_s, back_s)
     return noticed_s, back_s
+
+
+# ---- the networks themselves ----------------------------------------------------------------------------
+
+ECHO = """
+import socket, sys
+with socket.create_server(("HOST", PORT)) as listener:
+    print("up", flush=True)
+    robot, _ = listener.accept()
+    while data := robot.recv(100):
+        robot.sendall(data)
+"""
+CALL = """
+import socket, sys
+with socket.create_connection(("HOST", PORT), 10) as server:
+    server.settimeout(0.3)
+    for line in sys.stdin:
+        server.sendall(line.encode())
+        try:
+            print(server.recv(100).decode(), end="", flush=True)
+        except TimeoutError:
+            print("silence", flush=True)
+"""
+
+
+@pytest.mark.parametrize("ways", [(), (UP,), (DOWN,)], ids=["both", "up", "down"])
+@pytest.mark.parametrize("kind", [Namespaces, Proxy])
+def test_a_cut_is_silence_and_loses_nothing_for_ever(
+    kind: type[Namespaces] | type[Proxy], ways: tuple[str, ...]
+) -> None:
+    if kind is Namespaces and (reason := why_no_namespaces()):
+        pytest.skip(reason)
+
+    def start(program: str, endpoint: str, side: list[str]) -> subprocess.Popen[str]:
+        host, port = endpoint.removeprefix("tcp://").split(":")
+        text = program.replace("HOST", host).replace("PORT", port)
+        command = [*side, sys.executable, "-c", text]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    with kind() as network, start(ECHO, network.bind, network.on_server) as server:
+        assert server.stdout is not None and server.stdout.readline() == "up\n"
+        with start(CALL, network.endpoint, network.on_robot) as robot:
+            assert robot.stdin is not None and robot.stdout is not None
+
+            def say(word: str) -> str:
+                print(word, file=robot.stdin, flush=True)
+                return robot.stdout.readline().strip()
+
+            assert say("one") == "one"
+            network.cut(*ways)
+            assert say("two") == "silence"
+            network.mend()
+            assert any(say("three") == "two" for _ in range(10)), "TCP sends again what was lost"
 
 
 # ---- the same events ------------------------------------------------------------------------------------
