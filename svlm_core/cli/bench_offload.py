@@ -16,18 +16,9 @@
 
 from __future__ import annotations
 
-import argparse
-import re
-import sys
 from typing import Any
 
-from svlm_core.bench.tables import offload_table
-from svlm_core.cli.bench_options import at_least_one
-from svlm_core.cli.figures import add_json_option, check_writable, hand_out
-from svlm_core.errors import ConfigError
-from svlm_core.frames import MIN_SIDE_PX
-from svlm_core.offload.wire import MAX_SIDE_PX
-from tqdm import tqdm
+from svlm_core.cli.figures import add_json_option
 
 _FRAMES = "640x480,1920x1080"
 _NEW_TOKENS, _WINDOW_S = 4, 4.0  # a small chunk: the link is measured, not the model
