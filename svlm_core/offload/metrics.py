@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+import time
 
 from svlm_core.errors import MissingPackageError
 from svlm_core.offload import wire
@@ -87,6 +88,7 @@ class Metrics:
             {"model": model, "protocol": str(wire.VERSION)}
         )
         self._keys: set[str] = set()
+        began_s = time.monotonic()
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"svlm_{name}", text, labels, registry=registry)
@@ -97,6 +99,7 @@ class Metrics:
         def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
             return Histogram(f"svlm_{name}", text, labels, buckets=buckets, registry=registry)
 
+        gauge("uptime_seconds", "Since the server started.").set_function(lambda: time.monotonic() - began_s)
         self._running = gauge("num_requests_running", "Chunks in the batch.", "device")
         self._waiting = gauge("num_requests_waiting", "Chunks that wait for their turn.", "device")
         self._up = gauge("worker_up", "1 while the worker of this device answers.", "device")
