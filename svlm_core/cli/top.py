@@ -44,8 +44,8 @@ def add_parser(verbs: Any) -> None:
         "top",
         help="what a server does, live",
         description="Shows the metrics of `svlm serve`: sessions, chunks, latency by stage, frames by "
-        f"outcome, the link, workers and keys. Rates, quantiles and means are of the last {WINDOW_S:.0f} seconds. A "
-        "server that is gone is waited for. Ctrl-C ends. Metrics are on the server's loopback by default: "
+        f"outcome, the link, workers and keys. Rates, quantiles and means are of the last {WINDOW_S:.0f} "
+        "seconds. A server that is gone is waited for. Ctrl-C ends. Metrics are on the server's loopback by default: "
         "from another machine, use ssh HOST -t svlm top.",
     )
     parser.add_argument(

@@ -50,6 +50,7 @@ import torch
 from torch import Tensor
 
 Steps = Generator[Work, Any, "ChunkResult"]
+Hear = Callable[[Sequence[int]], object]  # is told all token ids that the chunk has said so far
 
 _LONGEST_STREAM_S = 1e9  # thirty years: the widest time text a capacity is computed for
 
@@ -70,6 +71,7 @@ class StreamSession:
         config: StreamConfig,
         choose: Choose | None = None,
         allocate: Callable[[int], KVArena] | None = None,
+        said: str | None = None,
     ) -> None:
         """Prepare a stream; the KV cache is allocated with the first chunk, whose frames decide its size.
 
@@ -78,6 +80,8 @@ class StreamSession:
             config: this stream's settings.
             choose: picks the next token in place of the sampling that the settings describe.
             allocate: capacity -> where the cache is to be, if others shall lie beside it.
+            said: `said_text` of a stream that this one goes on from, until it is reset; what is too long to
+                be remembered is left out.
         """
         self.config = self._config = config  # the second is what the chunk in work goes by
         self._model = model
@@ -92,6 +96,8 @@ class StreamSession:
         sizes = (model.layers, model.kv_heads, model.head_dim, model.dtype, model.device)
         self._allocate = allocate or KVPools(1, *sizes)
         self.reset()
+        if said is not None:
+            self._said = self._remembered(self._protocol.words(said))
 
     @property
     def context(self) -> CachedContext:
@@ -123,6 +129,11 @@ class StreamSession:
         A stream that shall go on from here, in another process too, is given it as previous_text.
         """
         return cast(str, self._model.tokenizer.decode(self._said, skip_special_tokens=True))
+
+    def words(self, token_ids: Sequence[int]) -> str:
+        """The text of what a chunk says, without the mark of silence and the end of the turn; any thread."""
+        speech = self._protocol.take_apart(list(token_ids)).speech
+        return cast(str, self._model.tokenizer.decode(speech, skip_special_tokens=True)).strip()
 
     def reset(self) -> None:
         """Forget everything, the random state included; the next chunk begins a new stream."""
@@ -176,10 +187,11 @@ class StreamSession:
         vision: VisionInput | None = None,
         budget: ChunkBudget | None = None,
         query: Query | None = None,
+        hear: Hear | None = None,
     ) -> ChunkResult:
         """Understand one chunk, alone. Arguments and errors are those of `steps`."""
         self._runner = self._runner or Runner(self._model)
-        return drive(self.steps(chunk, vision, budget, query), self._runner.run)
+        return drive(self.steps(chunk, vision, budget, query, hear), self._runner.run)
 
     @torch.inference_mode()
     def steps(
@@ -188,6 +200,7 @@ class StreamSession:
         vision: VisionInput | None = None,
         budget: ChunkBudget | None = None,
         query: Query | None = None,
+        hear: Hear | None = None,
     ) -> Steps:
         """Understand one chunk, in steps.
 
@@ -196,6 +209,7 @@ class StreamSession:
             vision: its frames, if `preprocess` has run already.
             budget: limits the time; no limit if not given.
             query: a question that rides in the chunk; its words are the answer.
+            hear: called after each token but the last; must be quick, and raise nothing.
 
         Yields:
             What the model is to do; send the answer, or throw the exception, that Runner gives for it.
@@ -231,16 +245,14 @@ class StreamSession:
                 context.remember_text()
                 context.rebase()
             with _timed(stage_ms, "decode"):
-                said, finish = yield from self._decode(context, chunk.index, token, budget)
+                said, finish = yield from self._decode(context, chunk.index, token, budget, hear)
             self._said = self._text_so_far(context)
         except CacheFullError:
             raise
         except Exception:
             self.reset()
             raise
-        speech = self._protocol.take_apart(said).speech
-        text = cast(str, self._model.tokenizer.decode(speech, skip_special_tokens=True)).strip()
-        return ChunkResult(text, tuple(said), tokens, context.cached_tokens, finish, stage_ms)
+        return ChunkResult(self.words(said), tuple(said), tokens, context.cached_tokens, finish, stage_ms)
 
     def _adopt(self, config: StreamConfig) -> None:
         """Go by these settings from now on, see `reconfigure`."""
@@ -300,7 +312,12 @@ class StreamSession:
     def _text_so_far(self, context: CachedContext) -> list[int]:
         """Ids of the old text and of the speech that is still in the context, no more than may stay."""
         roles = (Role.PREVIOUS, Role.SPEECH)
-        text = [i for segment in context.segments if segment.role in roles for i in segment.ids]
+        return self._remembered(
+            [i for segment in context.segments if segment.role in roles for i in segment.ids]
+        )
+
+    def _remembered(self, text: list[int]) -> list[int]:
+        """What may stay of a text."""
         start, stop = trim(len(text), self._limits) if self._policy.bounded else (0, 0)
         return text[:start] + text[stop:]
 
@@ -380,7 +397,12 @@ class StreamSession:
         return following
 
     def _decode(
-        self, context: CachedContext, chunk: int, token: int, budget: ChunkBudget
+        self,
+        context: CachedContext,
+        chunk: int,
+        token: int,
+        budget: ChunkBudget,
+        hear: Hear | None,
     ) -> Generator[Work, Any, tuple[list[int], str]]:
         """Generate from the first token on; the turn is left closed, its end pending."""
         config = self._config
@@ -397,6 +419,8 @@ class StreamSession:
             elif budget.spent:
                 finish = FINISH_DEADLINE
             else:
+                if hear:
+                    hear(said)
                 said.append((yield from self._say(context, said[-1])))
                 continue
             break
