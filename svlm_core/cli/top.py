@@ -26,11 +26,11 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from svlm_core.errors import ConfigError
+from svlm_core.offload.serving import DEFAULT_METRICS
 
 if TYPE_CHECKING:
     from svlm_core.offload.scrape import Scrape, Window
 
-DEFAULT_METRICS = "127.0.0.1:9577"
 WINDOW_S = 10.0  # rates and quantiles are of the last so many seconds
 MIN_INTERVAL_S = 0.1
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # the alternate screen, without a cursor
@@ -45,8 +45,8 @@ def add_parser(verbs: Any) -> None:
         help="what a server does, live",
         description="Shows the metrics of `svlm serve`: sessions, chunks, latency by stage, frames by "
         f"outcome, the link, workers and keys. Rates, quantiles and means are of the last {WINDOW_S:.0f} "
-        "seconds. A server that is gone is waited for. Ctrl-C ends. Metrics are on the server's loopback by default: "
-        "from another machine, use ssh HOST -t svlm top.",
+        "seconds. A server that is gone is waited for. Ctrl-C ends. A server shows its metrics to its own "
+        "machine alone, by default: from another one, ssh -t HOST svlm top.",
     )
     parser.add_argument(
         "--metrics",
@@ -151,11 +151,12 @@ def table(url: str, window: Window) -> list[str]:
 
 def _sessions(now: Scrape) -> list[str]:
     tokens, slots = now.value("svlm_kv_cache_tokens"), now.value("svlm_kv_cache_capacity_tokens")
+    usage = tokens / slots if slots else 0.0
     return [
         f"{now.value('svlm_sessions', state='live'):.0f} live",
         f"{now.value('svlm_sessions', state='detached'):.0f} detached",
         f"room for {now.value('svlm_sessions_limit'):.0f}",
-        f"KV cache {now.value('svlm_kv_cache_usage_ratio'):.0%} ({tokens:,.0f} of {slots:,.0f} tokens)",
+        f"KV cache {usage:.0%} ({tokens:,.0f} of {slots:,.0f} tokens)",
     ]
 
 
@@ -192,7 +193,8 @@ def _link(window: Window) -> list[str]:
         f"{_bytes(window.rate('svlm_received_bytes_total'))}/s in",
         f"{_bytes(window.rate('svlm_sent_bytes_total'))}/s out",
         f"round trip p50 {_ms(window.quantile(0.5, trip))}, p99 {_ms(window.quantile(0.99, trip))}",
-        f"{now.value('svlm_session_reconnects_total'):,.0f} reconnects",
+        f"{now.value('svlm_welcomes_total') - now.value('svlm_welcomes_total', restored='nothing'):,.0f} "
+        "reconnects",
     ]
 
 
@@ -229,32 +231,31 @@ def _workers(now: Scrape) -> list[str]:
             "up" if now.value("svlm_worker_up", device=device) else "DOWN",
             f"{now.value('svlm_num_requests_running', device=device):.0f}",
             f"{now.value('svlm_num_requests_waiting', device=device):.0f}",
-            f"{now.value('svlm_since_decode_step_seconds', device=device):.1f} s",
+            f"{now.value('svlm_since_decode_seconds', device=device):.1f} s",
             f"{now.value('svlm_worker_restarts_total', device=device):.0f}",
         ]
         for device in now.label("svlm_worker_up", "device")
     ]
-    return _columns(["worker", "state", "running", "waiting", "last step", "restarts"], cells)
+    return _columns(["worker", "state", "running", "waiting", "last token", "restarts"], cells)
 
 
 def _keys(window: Window, span: str) -> list[str]:
     """The busiest keys first."""
-    received = "svlm_received_bytes_total"
-    keys = sorted(window.now.label(received, "key"), key=lambda key: -window.rate(received, key=key))
+    received, sent = "svlm_received_bytes_total", "svlm_sent_bytes_total"
     trip = "svlm_link_round_trip_seconds"
+    keys = sorted(window.now.label(received, "key"), key=lambda key: -window.rate(received, key=key))
     cells = [
         [
             key,
-            f"{window.rate('svlm_frames_received_total', key=key):.1f}/s",
-            f"{window.count('svlm_frames_total', key=key, outcome='used'):,.0f}",
-            f"{window.count('svlm_frames_total', key=key, outcome='dropped'):,.0f}",
             f"{_bytes(window.rate(received, key=key))}/s",
+            f"{_bytes(window.rate(sent, key=key))}/s",
             _ms(window.quantile(0.5, trip, key=key)),
+            _ms(window.quantile(0.99, trip, key=key)),
         ]
         for key in keys[:_KEYS_SHOWN]
     ]
     more = [f"and {len(keys) - _KEYS_SHOWN} more"] if len(keys) > _KEYS_SHOWN else []
-    return _columns([f"key, {span}", "frames", "used", "dropped", "in", "round trip"], cells) + more
+    return _columns([f"key, {span}", "in", "out", "round trip p50", "p99"], cells) + more
 
 
 def _line(name: str, *parts: str) -> str:

@@ -43,6 +43,9 @@ from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import EMBEDDED, load_model
 from svlm_core.model.precision import affordable_dtype, quantize
 from svlm_core.offload import backend, images, wire
+from svlm_core.offload.logs import log_to_stderr
+from svlm_core.offload.probe import Probe
+from svlm_core.offload.vitals import PROBE_EVERY_S
 from svlm_core.offload.wire import Code
 from svlm_core.offload.workers import EXIT_DEVICE, EXIT_ERROR, EXIT_OK, WorkerConfig
 from svlm_core.stream.budget import ChunkBudget
@@ -65,6 +68,7 @@ class _Memory:
     """One stream, and the chunk in work."""
 
     number: int
+    session: str
     stream: EngineStream
     budget: ChunkBudget = field(default_factory=ChunkBudget)
 
@@ -93,6 +97,8 @@ class Worker:
         self._say, self._wake = say, wake
         self._memories: dict[int, _Memory] = {}
         self._later: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._probe = Probe(engine, config)
+        self._decoded_s: float | None = None  # when a token was, at last
         self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="svlm-decode")
 
     def do(self, order: backend.ToWorker, pictures: Sequence[memoryview]) -> None:
@@ -125,12 +131,18 @@ class Worker:
             call()
 
     def health(self) -> backend.Health:
-        """What the engine is doing."""
+        """What the engine is doing; when that was nothing for a while, a probe is on its way."""
         values = asdict(self._engine.health())
         del values["alive"]
+        values["streams"] -= 1  # the probe's
+        since_decode_s = None if self._decoded_s is None else time.monotonic() - self._decoded_s
+        if not values["running"] and (since_decode_s is None or since_decode_s > PROBE_EVERY_S):
+            self._probe.step(lambda future: self._soon(lambda: self._probed(future)))
         streams = [memory.stream for memory in self._memories.values()]
         tokens, slots = sum(s.cache_tokens for s in streams), sum(s.capacity_tokens for s in streams)
-        return backend.Health(**values, cache_tokens=tokens, capacity_tokens=slots)
+        return backend.Health(
+            **values, cache_tokens=tokens, capacity_tokens=slots, since_decode_s=since_decode_s
+        )
 
     def close(self) -> None:
         """Decode no further pictures."""
@@ -141,10 +153,10 @@ class Worker:
             config = self._config.replace(order.settings, "the robot")
             stream = self._engine.open(config, said=order.said)
         except SvlmError as error:
-            LOG.warning("a stream was refused: %s", error)
+            LOG.warning("a stream was refused: %s", error, extra={"session": order.session})
             self._say(backend.Refused(order.stream, Code.CONFIG, _field(error, order.settings)))
             return
-        self._memories[order.stream] = _Memory(order.stream, stream)
+        self._memories[order.stream] = _Memory(order.stream, order.session, stream)
         self._say(backend.Opened(order.stream, asdict(config)))
 
     def _request(
@@ -181,8 +193,9 @@ class Worker:
         first_s: list[float] = []
 
         def hear(token_ids: Sequence[int]) -> None:
+            self._decoded_s = time.monotonic()
             if not first_s:
-                first_s.append(time.monotonic() - arrived_s)
+                first_s.append(self._decoded_s - arrived_s)
             if partial:
                 ids = list(token_ids)
                 self._soon(lambda: self._partial(memory, message, ids))
@@ -228,9 +241,15 @@ class Worker:
             code = code_of(error)
             LOG.log(
                 logging.ERROR if code is Code.INTERNAL else logging.WARNING,
-                "chunk %d of stream %d was refused (%s): %s",
-                *(message.seq, memory.number, code.value, " ".join(str(error).split())[:500]),
+                "a chunk was refused: %s",
+                " ".join(str(error).split())[:500],
                 exc_info=error if code is Code.INTERNAL else None,
+                extra={
+                    "session": memory.session,
+                    "epoch": message.epoch,
+                    "seq": message.seq,
+                    "code": code.value,
+                },
             )
             self._say(backend.Answer(memory.number, wire.Error(code, seq=message.seq)))
             return
@@ -250,6 +269,17 @@ class Worker:
         said = stream.said_text[-wire.MAX_TEXT :]
         first_token_s = first_s[0] if first_s else (now_s - arrived_s if result.token_ids else None)
         self._say(backend.Answer(memory.number, answer, said=said, first_token_s=first_token_s))
+
+    def _probed(self, future: Future[ChunkResult]) -> None:
+        """The engine has understood the probe, or has not."""
+        if future.cancelled():
+            return
+        if (error := future.exception()) is None:
+            self._decoded_s = time.monotonic()
+        elif is_device_error(error):
+            raise error
+        else:
+            LOG.warning("the probe failed: %s", " ".join(str(error).split())[:500])
 
     def _soon(self, call: Callable[[], None]) -> None:
         self._later.put(call)
@@ -415,9 +445,9 @@ def main() -> int:
     """Serve the config on the first line of standard input, until that is closed."""
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # a terminal, or systemd, sends them to all: the front ends us
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    line = sys.stdin.buffer.readline()
-    return serve(msgspec.json.decode(line, type=WorkerConfig), sys.stdin.fileno())
+    config = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerConfig)
+    log_to_stderr(config.log_json)
+    return serve(config, sys.stdin.fileno())
 
 
 if __name__ == "__main__":

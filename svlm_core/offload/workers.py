@@ -55,6 +55,7 @@ class WorkerConfig(msgspec.Struct, frozen=True):
         threads: CPU threads, 0 for torch's own choice.
         settings: (fields of StreamConfig, where they come from), each winning over those before.
         max_batch: most chunks in work at once.
+        log_json: whether lines of the log are JSON.
     """
 
     name: str
@@ -66,6 +67,7 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     threads: int
     settings: tuple[tuple[dict[str, Any], str], ...]
     max_batch: int
+    log_json: bool = False
 
 
 class WorkerProcess(Protocol):
