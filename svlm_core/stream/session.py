@@ -16,9 +16,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 import time
 from typing import Any, cast
 
@@ -140,6 +140,40 @@ class StreamSession:
         self._context: CachedContext | None = None
         self._choose: Choose = self._given_choose or Sampler(self._config, self._model.device)
         self._said = self._protocol.words(self._config.previous_text)  # the text so far, for the next head
+
+    @torch.inference_mode()
+    def freeze(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All of the stream between two chunks, as tensors and JSON's types; see svlm_core.stream.snapshot.
+
+        Raises:
+            RuntimeError: there was no chunk yet, or one is in work.
+            ConfigError: the policy computes the window anew from pictures, which are not kept.
+        """
+        if self._policy.recompute:
+            raise ConfigError(f"a stream of policy {self._config.policy} cannot be saved")
+        tensors, plain = self.context.freeze()
+        if isinstance(self._choose, Sampler):
+            tensors["random"] = self._choose.random_state
+        plain |= {"said": self._said, "frames": self._frames, "config": asdict(self._config)}
+        return tensors, plain
+
+    @torch.inference_mode()
+    def thaw(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+        """Go on from where a session of the same model and settings was frozen.
+
+        Raises:
+            ConfigError: it had other settings.
+        """
+        self.reset()
+        if plain["config"] != asdict(self._config):
+            raise ConfigError("the stream was frozen with other settings")
+        tokens, grid = plain["frames"]
+        self._frames = tokens, tuple(grid)
+        self._context = self._new_context()
+        self._context.thaw(tensors, plain)
+        self._said = list(plain["said"])
+        if isinstance(self._choose, Sampler):
+            self._choose.random_state = tensors["random"]
 
     def reconfigure(self, config: StreamConfig) -> None:
         """Take over other settings before the next chunk; from any thread.
@@ -270,8 +304,13 @@ class StreamSession:
         self._config = config
 
     def _begin(self, vision: VisionInput) -> CachedContext:
-        model = self._model
         self._frames = vision.tokens, vision.grid
+        return self._new_context()
+
+    def _new_context(self) -> CachedContext:
+        """An empty context with room for frames like those seen first."""
+        assert self._frames is not None
+        model = self._model
         arena = self._allocate(self._capacity(self._config, *self._frames))
         return CachedContext(arena, model.rotate, model.vocab_size, self._policy.contiguous)
 
