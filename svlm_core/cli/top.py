@@ -193,8 +193,7 @@ def _link(window: Window) -> list[str]:
         f"{_bytes(window.rate('svlm_received_bytes_total'))}/s in",
         f"{_bytes(window.rate('svlm_sent_bytes_total'))}/s out",
         f"round trip p50 {_ms(window.quantile(0.5, trip))}, p99 {_ms(window.quantile(0.99, trip))}",
-        f"{now.value('svlm_welcomes_total') - now.value('svlm_welcomes_total', restored='nothing'):,.0f} "
-        "reconnects",
+        f"{now.value('svlm_session_reconnects_total'):,.0f} reconnects",
     ]
 
 
@@ -247,6 +246,9 @@ def _keys(window: Window, span: str) -> list[str]:
     cells = [
         [
             key,
+            f"{window.rate('svlm_frames_received_total', key=key):.1f}/s",
+            f"{window.count('svlm_frames_total', key=key, outcome='used'):,.0f}",
+            f"{window.count('svlm_frames_total', key=key, outcome='dropped'):,.0f}",
             f"{_bytes(window.rate(received, key=key))}/s",
             f"{_bytes(window.rate(sent, key=key))}/s",
             _ms(window.quantile(0.5, trip, key=key)),
@@ -255,7 +257,10 @@ def _keys(window: Window, span: str) -> list[str]:
         for key in keys[:_KEYS_SHOWN]
     ]
     more = [f"and {len(keys) - _KEYS_SHOWN} more"] if len(keys) > _KEYS_SHOWN else []
-    return _columns([f"key, {span}", "in", "out", "round trip p50", "p99"], cells) + more
+    return (
+        _columns([f"key, {span}", "frames", "used", "dropped", "in", "out", "round trip p50", "p99"], cells)
+        + more
+    )
 
 
 def _line(name: str, *parts: str) -> str:

@@ -30,7 +30,6 @@ from svlm_core.errors import ConfigError
 from svlm_core.offload import backend, wire
 from svlm_core.offload.actions import Action, Forget, Order, Reply, Save
 from svlm_core.offload.curve import ServerSecurity
-from svlm_core.offload.http import StatusServer
 from svlm_core.offload.journal import Journal
 from svlm_core.offload.metrics import Ended
 from svlm_core.offload.observer import Observer
@@ -90,8 +89,7 @@ class Front:
             self._security = stack.enter_context(
                 ServerSecurity(context, config.keys_dir, config.bind, config.unencrypted)
             )
-            if config.metrics:
-                stack.enter_context(StatusServer(config.metrics, self._observer.pages))
+            stack.enter_context(self._observer.show(config.metrics))
             self._journal = stack.enter_context(Journal(config.journal))
             self._expire()
             self._robots = stack.enter_context(context.socket(zmq.ROUTER))
@@ -121,7 +119,7 @@ class Front:
         settings = tuple((dict(fields), where) for fields, where in config.settings)
         weights = (config.dtype, config.quantize, config.threads, settings)
         return [
-            WorkerConfig(name, endpoint, config.model, device, *weights, batch)
+            WorkerConfig(name, endpoint, config.model, device, *weights, batch, config.log_json)
             for name, device in zip(names, config.devices, strict=True)
         ]
 
@@ -190,7 +188,7 @@ class Front:
         try:
             message = reader.read([part.buffer for part in parts])
         except wire.WireError as error:
-            LOG.warning("a message of %s was refused (%s): %s", user or "a robot", error.code.value, error)
+            self._observer.unreadable(user, error)
             self._carry_out(sessions.refuse(connection, user, None, error.code))
             return
         if isinstance(message, wire.Ping):
@@ -217,7 +215,7 @@ class Front:
         session = self._sessions.of(reply.connection)
         try:
             self._robots.send_multipart([reply.connection, header], zmq.NOBLOCK)
-            self._observer.said(session.user if session else "", reply.message, len(header))
+            self._observer.said(session, reply.message, len(header))
         except zmq.Again:  # its queue is full
             LOG.warning("a robot does not fetch what it is sent: cut")
             self._slow.add(reply.connection)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+import math
 import time
 
 from svlm_core.errors import MissingPackageError
@@ -105,8 +106,8 @@ class Metrics:
         self._running = gauge("num_requests_running", "Chunks in the batch.", "device")
         self._waiting = gauge("num_requests_waiting", "Chunks that wait for their turn.", "device")
         self._up = gauge("worker_up", "1 while the worker of this device answers.", "device")
-        self._since_step = gauge(
-            "since_decode_step_seconds", "Since the engine ran a step, of a stream or a probe.", "device"
+        self._since_decode = gauge(
+            "since_decode_seconds", "Since a token was decoded, for a robot or as a probe.", "device"
         )
         self._restarts = counter("worker_restarts", "Workers started again.", "device")
 
@@ -159,7 +160,7 @@ class Metrics:
         """Make the series whose labels are known, so that the first event is an increase for a rate()."""
         for device in devices:
             self._restarts.labels(device)
-            self.worker(device, up=False, running=0, waiting=0, since_step_s=0.0)
+            self.worker(device, up=False, running=0, waiting=0, since_decode_s=None)
         for code in wire.Code:
             self._refusals.labels(code.value)
         for restored in wire.Restored:
@@ -172,12 +173,22 @@ class Metrics:
 
     # ---- workers --------------------------------------------------------------------------------------
 
-    def worker(self, device: str, *, up: bool, running: int, waiting: int, since_step_s: float) -> None:
-        """Say what a worker's engine does now, as of EngineHealth."""
+    def worker(
+        self, device: str, *, up: bool, running: int, waiting: int, since_decode_s: float | None
+    ) -> None:
+        """Say what a worker does now.
+
+        Args:
+            device: its own.
+            up: whether it answers.
+            running: chunks in work.
+            waiting: chunks that wait for their turn.
+            since_decode_s: since it decoded a token, NaN is shown for None: it has not yet.
+        """
         self._up.labels(device).set(up)
         self._running.labels(device).set(running)
         self._waiting.labels(device).set(waiting)
-        self._since_step.labels(device).set(since_step_s)
+        self._since_decode.labels(device).set(math.nan if since_decode_s is None else since_decode_s)
 
     def worker_restarted(self, device: str) -> None:
         """A worker that had died was started again."""

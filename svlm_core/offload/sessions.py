@@ -295,7 +295,7 @@ class Sessions:
 
     def _open(self, session: Session) -> Order:
         settings = session.settings or session.asked
-        return Order(session.worker, backend.Open(session.stream, settings, session.said))
+        return Order(session.worker, backend.Open(session.stream, settings, session.said, session.name))
 
     def _welcome(self, session: Session) -> list[Action]:
         """Answer a Hello that waits, once the stream is open and no chunk in work."""
