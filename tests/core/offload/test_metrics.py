@@ -92,7 +92,7 @@ def test_a_chunk_of_one_token_has_no_time_between_tokens(metrics: Metrics) -> No
 
 def test_gauges_say_what_is_now(metrics: Metrics) -> None:
     metrics.sessions(live=3, detached=1, limit=8, cache_tokens=300, capacity_tokens=1200)
-    metrics.worker("cpu", up=True, running=2, waiting=1, since_step_s=0.25)
+    metrics.worker("cpu", up=True, running=2, waiting=1, since_decode_s=0.25)
     assert value(metrics, "svlm_kv_cache_usage_ratio") == 0.25
     assert value(metrics, "svlm_sessions", state="live") == 3
     assert value(metrics, "svlm_sessions_limit") == 8
