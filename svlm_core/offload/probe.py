@@ -12,58 +12,77 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Shows that an engine still decodes when no robot asks for anything."""
+"""A smallest stream that shows whether a device still understands anything, when no robot asks it to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+import logging
 
 import numpy as np
 from svlm_core.config import StreamConfig
 from svlm_core.frames import Chunk, Frame
+from svlm_core.offload.streams import is_out_of_memory
+from svlm_core.offload.vitals import PROBE_EVERY_S
 from svlm_core.stream.engine import Engine
 from svlm_core.stream.result import ChunkResult
 
-_SIDE_PX = 64
-_SETTINGS = {  # as little as goes through every part: vision, prefill, decode steps
-    "policy": "last-frames",
-    "text_sink_tokens": 0,
-    "text_window_tokens": 0,
-    "prompt": "",
-    "previous_text": "",
-    "max_query_tokens": 0,
-    "max_new_tokens": 2,
+LOG = logging.getLogger(__name__)
+
+_SIDE_PX = 56
+_SETTINGS = {  # as little as goes through every part: vision, prefill, a decode step
+    **{"policy": "last-frames", "min_visual_tokens": 1, "max_visual_tokens": 16, "max_new_tokens": 2},
+    **{
+        "prompt": "",
+        "previous_text": "",
+        "text_sink_tokens": 0,
+        "text_window_tokens": 0,
+        "max_query_tokens": 0,
+    },
 }
 
 
 class Probe:
-    """A stream of the server's own, whose chunks are one grey picture.
+    """One dark picture, two tokens."""
 
-    It is paused but for its own chunks, so that robots' batches never wait for it.
-    """
-
-    def __init__(self, engine: Engine, config: StreamConfig) -> None:
-        """Join the engine; `config` is the server's."""
-        self._config = config.replace(_SETTINGS, "the probe")
-        self._stream = engine.open(self._config)
-        self._stream.pause()
-        self._index = 0
-        self._running: Future[ChunkResult] | None = None
-        self._picture = np.full((_SIDE_PX, _SIDE_PX, 3), 128, np.uint8)
-
-    def step(self, done: Callable[[Future[ChunkResult]], object]) -> None:
-        """Begin a chunk, unless the last one is in work still.
+    def __init__(self, engine: Engine, config: StreamConfig, decoded: Callable[[], object]) -> None:
+        """Open the stream.
 
         Args:
-            done: called with the outcome, in a thread of the engine.
+            engine: the one to probe.
+            config: what its streams begin with.
+            decoded: called after each token, in the engine's thread.
         """
-        if self._running is not None and not self._running.done():
-            return
-        stamp_ns = round(self._index * self._config.chunk_s * 1e9)
-        chunk = Chunk(self._index, (Frame(stamp_ns, self._picture, "the probe"),))
-        self._index += 1
-        self._stream.resume()
-        self._running = self._stream.submit(chunk)
-        self._running.add_done_callback(lambda _: self._stream.pause())
-        self._running.add_done_callback(done)
+        self._engine, self._decoded = engine, decoded
+        self._stream = engine.open(config.replace(_SETTINGS, "the probe"))
+        self._stream.pause()  # so that no batch waits for it
+        self._running: Future[ChunkResult] | None = None
+
+    def look(self, since_decode_s: float | None) -> None:
+        """Begin a step if nobody was given a token for PROBE_EVERY_S and nothing is in work; does not wait.
+
+        Args:
+            since_decode_s: since a token was decoded; None for never.
+
+        Raises:
+            Exception: what the last one failed with, but for want of memory, which may come back.
+        """
+        if self._running is not None:
+            if not self._running.done():
+                return
+            done, self._running = self._running, None
+            if (error := done.exception()) is not None:
+                if not is_out_of_memory(error):
+                    raise error
+                LOG.warning("no memory for the probe: %s", error)
+        due = since_decode_s is None or since_decode_s >= PROBE_EVERY_S
+        if due and not self._engine.health().running:
+            self._stream.reset()
+            picture = Frame(0, np.zeros((_SIDE_PX, _SIDE_PX, 3), np.uint8), "the probe")
+            self._stream.resume()
+            self._running = self._stream.submit(Chunk(0, (picture,)), hear=self._hear)
+            self._running.add_done_callback(lambda _: self._stream.pause())
+
+    def _hear(self, token_ids: Sequence[int]) -> None:
+        self._decoded()
