@@ -100,7 +100,7 @@ def _looks(url: str, interval_s: float) -> Iterator[list[str]]:
         except NoServerError as error:
             gone_since_s = began_s if gone_since_s is None else gone_since_s
             history.clear()
-            yield [f"svlm top   {error}; waiting for it, {began_s - gone_since_s:.0f} s so far"]
+            yield [f"svlm top   {error}", f"waiting for it, {began_s - gone_since_s:.0f} s so far"]
         else:
             gone_since_s = None
             if history and now.uptime_s < history[-1].uptime_s:
@@ -115,7 +115,7 @@ def _looks(url: str, interval_s: float) -> Iterator[list[str]]:
 def _screen(lines: list[str]) -> str:
     """Lines over what the terminal shows already, cut to its size; without a flicker."""
     columns, rows = shutil.get_terminal_size()
-    body = "\r\n".join(line[:columns] + _END_OF_LINE for line in lines[:rows])
+    body = "\n".join(line[:columns] + _END_OF_LINE for line in lines[:rows])
     return _HOME + body + _END_OF_SCREEN
 
 
@@ -230,7 +230,7 @@ def _workers(now: Scrape) -> list[str]:
             "up" if now.value("svlm_worker_up", device=device) else "DOWN",
             f"{now.value('svlm_num_requests_running', device=device):.0f}",
             f"{now.value('svlm_num_requests_waiting', device=device):.0f}",
-            f"{now.value('svlm_since_decode_seconds', device=device):.1f} s",
+            _seconds(now.value("svlm_since_decode_seconds", device=device)),
             f"{now.value('svlm_worker_restarts_total', device=device):.0f}",
         ]
         for device in now.label("svlm_worker_up", "device")
@@ -285,6 +285,10 @@ def _ms(seconds: float) -> str:
         return "-"
     value = seconds * 1e3
     return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
+
+
+def _seconds(seconds: float) -> str:
+    return "-" if math.isnan(seconds) else f"{seconds:.1f} s"
 
 
 def _bytes(amount: float) -> str:
