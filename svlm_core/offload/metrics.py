@@ -20,7 +20,7 @@ label takes what a robot may choose freely: no session, no camera, and of keys o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 import math
 import time
@@ -40,6 +40,8 @@ try:
         ProcessCollector,
     )
     from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+    from prometheus_client.metrics_core import Metric
+    from prometheus_client.registry import Collector
 except ModuleNotFoundError as error:
     raise MissingPackageError(f"serving needs {error.name}: pip install 'svlm_ros[serve]'") from error
 
@@ -72,6 +74,18 @@ class Ended(str, Enum):
     EXPIRED = "expired"  # nobody came back for it
     TAKEN = "taken"  # a newer connection took the session over, or this one began another
     REFUSED = "refused"  # its settings are wrong, or there is no memory for it
+
+
+class _WithoutCreated(Collector):
+    """A registry without the time when each series began, which would be every second line."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._registry.collect():
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            yield family
 
 
 class Metrics:
@@ -109,7 +123,7 @@ class Metrics:
         self._since_decode = gauge(
             "since_decode_seconds", "Since a token was decoded, for a robot or as a probe.", "device"
         )
-        self._restarts = counter("worker_restarts", "Workers started again.", "device")
+        self._restarts = counter("worker_restarts", "Workers that died and were started again.", "device")
 
         self._sessions = gauge("sessions", "Sessions, by whether their robot is connected.", "state")
         self._session_limit = gauge("sessions_limit", "Sessions there is room for.")
@@ -122,9 +136,9 @@ class Metrics:
         )
         self._ended = counter("sessions_ended", "Sessions and connections that ended, by why.", "reason")
 
-        self._frames_in = counter("frames_received", "Frames of chunks that were taken or refused.", "key")
+        self._frames_in = counter("frames_received", "Frames of all chunks that arrived.", "key")
         self._frames = counter(
-            "frames", "What became of frames: used, or dropped with a reason.", "key", "outcome", "reason"
+            "frames", "What became of frames: used, or dropped and why.", "key", "outcome", "reason"
         )
         self._success = counter(
             "request_success", "Chunks understood, by why their words end.", "finished_reason"
@@ -287,7 +301,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(_WithoutCreated(self._registry))
 
     def _known(self, key: str) -> str:
         """The label of a key: its name, unless there are more than one can watch."""
