@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import AbstractContextManager, nullcontext
 import logging
 from pathlib import Path
 import signal
@@ -32,7 +33,7 @@ from svlm_core.offload.serving import (
     ServeConfig,
     STREAMS_PER_DEVICE,
 )
-from svlm_core.offload.workers import LocalLauncher
+from svlm_core.offload.workers import Launcher, LocalLauncher
 
 LOG = logging.getLogger(__name__)
 
@@ -89,6 +90,14 @@ def add_parser(verbs: Any) -> None:
         help="where /metrics, /live and /ready are shown to anybody; '' for nowhere; see svlm top "
         f"(default: {DEFAULT_METRICS}, if it is free)",
     )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="run the workers as actors of the Ray cluster at ADDRESS (auto for the one that this machine is "
+        "in), a GPU each, as many as --devices names; without ADDRESS on this machine; see docs/deploy.md",
+    )
     parser.add_argument("--log-json", action="store_true", help="write the log as JSON, an object a line")
     parser.add_argument(
         "--journal",
@@ -120,9 +129,6 @@ def run(options: argparse.Namespace) -> int:
         journal=options.journal or default_journal(options.bind),
     )
     log_to_stderr(options.log_json)
-    front = Front(config, LocalLauncher())
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: front.stop())
 
     def ready(endpoint: str, public: bytes | None) -> None:
         if config.log_json:
@@ -140,5 +146,18 @@ def run(options: argparse.Namespace) -> int:
 
     if not config.log_json:
         print(f"svlm: loading {config.model}", file=sys.stderr)
-    front.run(ready)
+    with _launcher(options.ray, config) as launcher:
+        front = Front(config, launcher)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: front.stop())
+        front.run(ready)
     return 0
+
+
+def _launcher(ray: str | None, config: ServeConfig) -> AbstractContextManager[Launcher]:
+    """Whatever starts the workers; `ray` is the option."""
+    if ray is None:
+        return nullcontext(LocalLauncher())
+    from svlm_core.offload.ray_workers import RayLauncher  # says what to install where Ray is missing
+
+    return RayLauncher(ray, config.devices)

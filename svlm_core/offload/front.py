@@ -20,8 +20,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 import logging
-from pathlib import Path
-import tempfile
 import time
 
 import msgspec
@@ -96,11 +94,10 @@ class Front:
             self._robots = stack.enter_context(context.socket(zmq.ROUTER))
             self._security.secure(self._robots)
             self._robots.router_mandatory = True
-            self._backend = stack.enter_context(context.socket(zmq.ROUTER))
+            # a context of its own: whoever may connect to the one socket may not to the other
+            self._backend = stack.enter_context(stack.enter_context(zmq.Context()).socket(zmq.ROUTER))
             self._backend.router_mandatory, self._backend.linger = True, _FAREWELL_MS
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="svlm-"))
-            inside = f"ipc://{Path(folder) / 'backend'}"
-            self._backend.bind(inside)
+            inside = stack.enter_context(self._launcher.listen(self._backend))
             names = [str(number) for number in range(len(config.devices))]
             self._sessions = Sessions(
                 names, config.room, config.keep_cache_s, self._journal.recall, lambda: int(time.time())

@@ -75,6 +75,10 @@ def serve(config: WorkerConfig, lifeline: int) -> int:
     context = zmq.Context()
     front = context.socket(zmq.DEALER)
     front.routing_id = config.name.encode()
+    if config.keys is not None:
+        front.curve_serverkey = config.keys.server.encode()
+        front.curve_publickey = config.keys.public.encode()
+        front.curve_secretkey = config.keys.secret.encode()
     front.connect(config.endpoint)
     encoder = msgspec.msgpack.Encoder()
 

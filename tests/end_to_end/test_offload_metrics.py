@@ -16,11 +16,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import json
 import subprocess
 import sys
 import time
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -28,19 +29,19 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from raw_peer import LIMIT_MS, RawPeer
 from serve_rig import ServeRig
 from svlm_core.cli.main import main
 from svlm_core.offload import wire
 from svlm_core.offload.scrape import Scrape, scrape, Window
 from svlm_core.offload.vitals import PROBE_EVERY_S
-import zmq
 
 LIMIT_S = 60.0
 SIDE_PX = 84
 CHUNKS = 4
 
 
-class Robot:
+class Robot(RawPeer):
     """A robot that counts every byte.
 
     Attributes:
@@ -50,39 +51,25 @@ class Robot:
     """
 
     def __init__(self, endpoint: str) -> None:
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.linger = 0
-        self._socket.rcvtimeo = round(LIMIT_S * 1e3)
-        self._socket.connect(endpoint)
-        self._reader: wire.Reader[wire.FromServer] = wire.Reader(wire.FromServer)
+        super().__init__(endpoint)
         self.sent_bytes = self.received_bytes = self.frames = 0
         self.results: list[wire.Result] = []
 
-    def __enter__(self) -> Robot:
-        return self
+    def send(self, message: wire.Message, pictures: Sequence[bytes] = ()) -> None:
+        self.sent_bytes += sum(map(len, wire.pack(message, pictures)))
+        self.frames += len(pictures)
+        super().send(message, pictures)
 
-    def __exit__(self, *exception: object) -> None:
-        self._context.destroy()
-
-    def send(self, message: wire.Message, pictures: list[bytes] | None = None) -> None:
-        parts = wire.pack(message, pictures or [])
-        self.sent_bytes += sum(map(len, parts))
-        self.frames += len(pictures or [])
-        self._socket.send_multipart(parts)
-
-    def hear(self) -> wire.FromServer:
-        parts = self._socket.recv_multipart()
-        self.received_bytes += sum(map(len, parts))
-        message = self._reader.read(parts)
+    def hear(self, limit_ms: int = LIMIT_MS) -> Any:
+        message = super().hear(limit_ms)
+        self.received_bytes += sum(map(len, wire.pack(message)))
         if isinstance(message, wire.Result):
             self.results.append(message)
         return message
 
-    def chunk(self, epoch: int, seq: int, pictures: list[bytes]) -> wire.FromServer:
+    def chunk(self, epoch: int, seq: int, pictures: list[bytes]) -> Any:
         stamps = [seq * 1_000_000_000 + k for k in range(len(pictures))]
-        self.send(wire.Chunk(epoch, seq, seq, stamps, SIDE_PX, SIDE_PX, wire.Picture.JPEG), pictures)
-        return self.hear()
+        return self.ask(wire.Chunk(epoch, seq, seq, stamps, SIDE_PX, SIDE_PX, wire.Picture.JPEG), pictures)
 
 
 @pytest.fixture(scope="module")
@@ -125,18 +112,15 @@ def test_every_number_is_what_the_robot_sent_and_got(server: ServeRig, url: str,
     before = until(url, lambda seen: seen.ready[0])
     picture = jpeg()
     with Robot(endpoint) as robot:
-        robot.send(wire.Hello(wire.VERSION, "counted", camera="front\nfake=line"))
-        welcome = robot.hear()
-        assert isinstance(welcome, wire.Welcome)
+        welcome = robot.hello("counted", camera="front\nfake=line")
         for seq in range(CHUNKS):
             assert isinstance(robot.chunk(welcome.epoch, seq, [picture] * 2), wire.Result)
         refused = [
             robot.chunk(welcome.epoch, CHUNKS - 1, [picture]),
             robot.chunk(welcome.epoch, CHUNKS, [picture[:-200]] * 2),
         ]
-        robot.send(wire.Ping(1, round_trip_ms=3.0))
-        assert isinstance(robot.hear(), wire.Pong)
-        assert [error.code for error in refused] == [wire.Code.ORDER, wire.Code.IMAGE]  # type: ignore[union-attr]
+        assert isinstance(robot.ask(wire.Ping(1, round_trip_ms=3.0)), wire.Pong)
+        assert [error.code for error in refused] == [wire.Code.ORDER, wire.Code.IMAGE]
 
         frames = "svlm_frames_total"
         dropped = 3
