@@ -150,7 +150,7 @@ class ServerSecurity:
     def secure(self, socket: zmq.Socket) -> None:
         """Set a socket up before it is bound: keys, limits, heartbeats. Its monitor is taken from now on."""
         _harden(socket, self._bind, wire.MAX_IMAGE_BYTES)
-        self._guard = Guard(socket, self.allows)
+        self._guard = Guard(socket, self._admits)
         if self._pair is not None:
             socket.curve_server = True
             socket.curve_secretkey = self._pair.secret
@@ -167,20 +167,19 @@ class ServerSecurity:
         Returns:
             The name of its key, "" without keys; None when the key was revoked, and nothing may be served.
         """
-        user = ""
-        if self._pair is not None:
-            user = str(message.get("User-Id"))
+        passport = "" if self._pair is None else str(message.get("User-Id"))
         if self._guard is not None:
-            self._guard.hear(message, user)
-        return user if self.allows(user) else None
+            self._guard.hear(message, passport)
+        return passport.partition(" ")[0] if self._admits(passport) else None
 
     def allows(self, user: str) -> bool:
-        """Whether the connections of a key that was let in may stay: not after it was revoked.
-
-        Args:
-            user: the `User-Id` of a message.
-        """
+        """Whether a key of this name is allowed; everybody is without keys."""
         return self._pair is None or self._allowed.allows(user)
+
+    def _admits(self, passport: str) -> bool:
+        """Whether the name on a connection still belongs to the key that it was let in with."""
+        name, _, key = passport.partition(" ")
+        return self._pair is None or self._allowed.name(key.encode()) == name
 
     def close(self) -> None:
         """Stop answering: from now on nobody new gets in."""
@@ -203,15 +202,15 @@ class _Door(ThreadAuthenticator):
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Whether a public key (z85) may connect."""
-        user = self._list.user(key)
-        if user is None and self._lines.take(1, time.monotonic()):
+        name = self._list.name(key)
+        if name is None and self._lines.take(1, time.monotonic()):
             LOG.warning("refused a connection: its key %s is not allowed", key.decode())
-        return user is not None
+        return name is not None
 
     def curve_user_id(self, client_public_key: bytes) -> str:
-        """The name that the connection's messages carry."""
-        # "" when it was revoked just now: a name that nobody has, so nothing is served
-        return self._list.user(z85.encode(client_public_key)) or ""
+        """What the connection's messages carry: name and key, because a name can get another key."""
+        key = z85.encode(client_public_key)
+        return f"{self._list.name(key) or ''} {key.decode()}"
 
 
 def beyond_this_machine(endpoint: str) -> bool:

@@ -56,7 +56,7 @@ class Connection:
 
     Attributes:
         since_s: when it was accepted, monotonic.
-        user: of its messages; None before the first.
+        user: name and key of its messages; None before the first.
         received_bytes: so far, encryption and all.
         finished_bytes: of these, those before the end of its last whole message.
         heard: whether a whole message came since the last look.
@@ -67,6 +67,11 @@ class Connection:
     received_bytes: int = 0
     finished_bytes: int = 0
     heard: bool = field(default=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Of its key, for messages."""
+        return (self.user or "").partition(" ")[0]
 
     @property
     def unfinished_bytes(self) -> int:
@@ -81,7 +86,7 @@ def to_cut(
 
     Args:
         connections: all, oldest first.
-        allows: whether a user may stay.
+        allows: whether a name still has its key.
         now_s: monotonic.
     """
     cut: dict[int, str] = {}
@@ -95,9 +100,9 @@ def to_cut(
             else:
                 strangers.append(fd)
         elif not allows(connection.user):
-            cut[fd] = f"the key of {connection.user} was revoked"
+            cut[fd] = f"the key of {connection.name} was revoked"
         elif connection.unfinished_bytes > UNFINISHED_BYTES:
-            cut[fd] = f"a message of {connection.user or 'a robot'} does not end"
+            cut[fd] = f"a message of {connection.name or 'a robot'} does not end"
         else:
             unfinished.append((connection.unfinished_bytes, fd))
     for fd in strangers[: max(0, len(strangers) - MOST_STRANGERS)]:
