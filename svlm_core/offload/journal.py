@@ -23,7 +23,7 @@ from types import TracebackType
 import msgspec
 from svlm_core.errors import ConfigError
 from svlm_core.offload import wire
-from svlm_core.offload.sessions import Record
+from svlm_core.offload.session import Record
 
 SCHEMA = 1
 _TABLE = """CREATE TABLE IF NOT EXISTS session (
