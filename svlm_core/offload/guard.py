@@ -32,7 +32,6 @@ import threading
 import time
 
 from svlm_core.offload import wire
-from svlm_core.offload.rates import RateLimit
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
@@ -45,7 +44,6 @@ UNFINISHED_BYTES = wire.MAX_MESSAGE_BYTES + wire.MAX_IMAGE_BYTES  # a message, a
 ALL_UNFINISHED_BYTES = 4 * UNFINISHED_BYTES  # of all connections; the one with the most goes
 
 _PERIOD_S = 0.05
-_LINES_PER_S, _LINES_AT_ONCE = 0.2, 10  # of the log
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # the peer is told at once, and the kernel keeps nothing for it
 _RECEIVED_AT, _TCP_INFO_BYTES = 128, 136  # tcpi_bytes_received in Linux' struct tcp_info
 
@@ -124,7 +122,6 @@ class Guard:
         self._allows = allows
         self._lock = threading.Lock()
         self._connections: dict[int, Connection] = {}  # by file descriptor, oldest first
-        self._lines = RateLimit(_LINES_PER_S, _LINES_AT_ONCE)
         self._closed = threading.Event()
         self._monitor = socket.get_monitor_socket(
             zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_MONITOR_STOPPED
@@ -177,8 +174,7 @@ class Guard:
                 del self._connections[fd]
                 _shut(fd)
         for reason in cut.values():
-            if self._lines.take(1, now_s):
-                LOG.warning("ended a connection: %s", reason)
+            LOG.warning("ended a connection: %s", reason)
 
 
 def _received_bytes(fd: int) -> int:
