@@ -1,0 +1,157 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A worker process: one model on one device, streams of many robots; ends when its front ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import logging
+import math
+import os
+import signal
+import sys
+import time
+from typing import NoReturn
+
+import msgspec
+from svlm_core.config import StreamConfig
+from svlm_core.errors import SvlmError
+from svlm_core.model.adapter import StreamModel
+from svlm_core.model.load import EMBEDDED, load_model
+from svlm_core.model.precision import affordable_dtype, quantize
+from svlm_core.offload import backend, wire
+from svlm_core.offload.bell import Bell
+from svlm_core.offload.probe import Probe
+from svlm_core.offload.streams import is_device_error, Streams
+from svlm_core.offload.workers import EXIT_DEVICE, EXIT_ERROR, EXIT_OK, WorkerConfig
+from svlm_core.stream.defaults import stream_config
+from svlm_core.stream.engine import Engine
+import torch
+import zmq
+
+LOG = logging.getLogger(__name__)
+
+_FAREWELL_MS = 1000  # for the last message to leave
+
+
+def load(config: WorkerConfig) -> tuple[StreamModel, StreamConfig]:
+    """The model and the settings that streams begin with.
+
+    Raises:
+        ModelError, ConfigError: in one line.
+    """
+    if threads := config.threads or (1 if config.model == EMBEDDED else 0):
+        torch.set_num_threads(threads)
+    dtype = affordable_dtype(config.model, config.dtype, config.device)
+    model = load_model(config.model, dtype=dtype, device=config.device)
+    if config.quantize:
+        quantize(model, config.quantize)
+    return model, stream_config(model, *config.settings)
+
+
+def serve(config: WorkerConfig, lifeline: int) -> int:
+    """Load the model and carry out orders until told to stop.
+
+    Args:
+        config: what to serve, and for whom.
+        lifeline: a file descriptor that becomes readable when the front has ended.
+
+    Returns:
+        One of the EXIT_ codes.
+    """
+    context = zmq.Context()
+    front = context.socket(zmq.DEALER)
+    front.routing_id = config.name.encode()
+    front.connect(config.endpoint)
+    encoder = msgspec.msgpack.Encoder()
+
+    def say(message: backend.FromWorker) -> None:
+        front.send(encoder.encode(message))
+
+    try:
+        model, settings = load(config)
+        with Engine(model, config.max_batch) as engine:
+            _serve(front, lifeline, engine, model, settings, say)
+        return EXIT_OK
+    except SvlmError as error:
+        say(backend.Failed(str(error)))
+        return EXIT_ERROR
+    finally:
+        context.destroy(linger=_FAREWELL_MS)
+
+
+def _serve(
+    front: zmq.Socket,
+    lifeline: int,
+    engine: Engine,
+    model: StreamModel,
+    settings: StreamConfig,
+    say: Callable[[backend.FromWorker], None],
+) -> None:
+    reader: backend.Decoder[backend.ToWorker] = backend.Decoder(backend.ToWorker)
+    with Bell() as bell:
+        streams = Streams(engine, model, settings, say, bell.ring)
+        probe = Probe(engine, settings)
+        poller = zmq.Poller()
+        for one in (front, bell, lifeline):
+            poller.register(one, zmq.POLLIN)
+        say(backend.Ready(model.name, str(model.device)))
+        beat_s = -math.inf
+        while True:
+            try:
+                if time.monotonic() - beat_s >= wire.HEARTBEAT_S:
+                    beat_s = time.monotonic()
+                    probe.look()
+                    say(streams.health())
+                events = dict(poller.poll(round(1000 * wire.HEARTBEAT_S)))
+                if bell.fileno() in events:
+                    bell.quiet()
+                    streams.work_off()
+            except Exception as error:
+                if is_device_error(error):
+                    _leave(front, error, say)
+                raise
+            if lifeline in events:
+                break  # the front is gone, and with it all that wait for an answer
+            if front in events:
+                parts = front.recv_multipart(copy=False)
+                order = reader.read([parts[0].buffer])
+                if isinstance(order, backend.Stop):
+                    break
+                streams.do(order, [part.buffer for part in parts[1:]])
+        engine.close()
+        streams.close()
+
+
+def _leave(front: zmq.Socket, error: Exception, say: Callable[[backend.FromWorker], None]) -> NoReturn:
+    """End at once: threads may hang in the device's driver."""
+    LOG.error("the device is broken", exc_info=error)
+    say(backend.Failed(f"{type(error).__name__}: {' '.join(str(error).split())}", device=True))
+    front.close(linger=_FAREWELL_MS)
+    front.context.term()
+    os._exit(EXIT_DEVICE)
+
+
+def main() -> int:
+    """Serve the config on the first line of standard input, until that is closed."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)  # a terminal, or systemd, sends them to all: the front ends us
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    line = sys.stdin.buffer.readline()
+    return serve(msgspec.json.decode(line, type=WorkerConfig), sys.stdin.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
