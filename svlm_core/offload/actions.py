@@ -22,7 +22,7 @@ from typing import Any
 
 from svlm_core.offload import backend, wire
 from svlm_core.offload.metrics import Ended, Lost
-from svlm_core.offload.session import Record
+from svlm_core.offload.record import Record
 from svlm_core.offload.wire import Code, Restored
 
 Pictures = Sequence[Any]  # of a chunk, coded; only handed on

@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 import logging
-import os
 from pathlib import Path
 import tempfile
 import time
@@ -29,6 +28,7 @@ import msgspec
 from svlm_core.errors import ConfigError
 from svlm_core.offload import backend, wire
 from svlm_core.offload.actions import Action, Forget, Order, Reply, Save
+from svlm_core.offload.bell import Bell
 from svlm_core.offload.curve import ServerSecurity
 from svlm_core.offload.http import StatusServer
 from svlm_core.offload.journal import Journal
@@ -63,7 +63,7 @@ class Front:
     def __init__(self, config: ServeConfig, launcher: Launcher) -> None:
         """Prepare; nothing is started or bound yet."""
         self._config, self._launcher = config, launcher
-        self._waking, self._wake = os.pipe()
+        self._bell = Bell()
         self._stops = 0
         self._observer = Observer(config.model, config.devices, config.room)
         self._limits: dict[bytes, _Limit] = {}
@@ -72,7 +72,7 @@ class Front:
     def stop(self) -> None:
         """End: answer what is in work, then let go. Said twice, end at once."""
         self._stops += 1
-        os.write(self._wake, b"!")
+        self._bell.ring()
 
     def run(self, on_ready: Callable[[str, bytes | None], object]) -> None:
         """Serve until stopped.
@@ -86,6 +86,7 @@ class Front:
         """
         config = self._config
         with ExitStack() as stack:
+            stack.enter_context(self._bell)
             context = stack.enter_context(zmq.Context())
             self._security = stack.enter_context(
                 ServerSecurity(context, config.keys_dir, config.bind, config.unencrypted)
@@ -130,7 +131,7 @@ class Front:
         from_worker: backend.Decoder[backend.FromWorker] = backend.Decoder(backend.FromWorker)
         poller = zmq.Poller()
         poller.register(self._backend, zmq.POLLIN)
-        poller.register(self._waking, zmq.POLLIN)
+        poller.register(self._bell, zmq.POLLIN)
         bound = False
         ticked_s = expired_s = time.monotonic()
         end_s: float | None = None
@@ -143,8 +144,7 @@ class Front:
             if bound and self._robots in events:
                 for connection, *parts in _messages(self._robots):
                     self._hear_robot(from_robot, bytes(connection.buffer), parts, now_s)
-            if self._waking in events:
-                os.read(self._waking, 64)
+            self._bell.quiet()
             if self._stops and end_s is None:
                 end_s = now_s + self._config.drain_s
                 LOG.info("ending: %d chunks are in work", self._sessions.in_work)

@@ -12,10 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Who may stream, and what is to be done about every message: the front's memory, without sockets or clocks.
+"""All streams of a server: whose they are, over which connection, at which worker, and who is let in.
 
-Each call takes what happened and the time, and returns what to do, in order. What is to be written down comes
-before what it is written for: a Result is in the journal before the robot can have it.
+No sockets and no clocks: each call takes what happened and the time, and returns what to do, in order.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 import itertools
-from typing import Any
 
 import msgspec
 from svlm_core.offload import backend, wire
@@ -33,7 +31,6 @@ from svlm_core.offload.actions import (
     Came,
     Dropped,
     Forget,
-    Landed,
     Order,
     Parted,
     Pictures,
@@ -41,7 +38,8 @@ from svlm_core.offload.actions import (
     Save,
 )
 from svlm_core.offload.metrics import Ended, Lost
-from svlm_core.offload.session import Flight, Record, Session
+from svlm_core.offload.record import Record
+from svlm_core.offload.session import Session
 from svlm_core.offload.wire import Code, Restored
 
 CREDITS = (
@@ -127,13 +125,15 @@ class Sessions:
             return [Reply(connection, wire.Pong(message.n))]
         if isinstance(message, wire.Bye):
             return [*self._end(session, Ended.BYE), Forget(session.name)]
-        if isinstance(message, wire.Chunk):
-            return self._chunk(connection, session, message, pictures, now_s)
         if isinstance(message, wire.Cancel):
-            flight = session.flight
-            current = flight is not None and (flight.seq, flight.epoch) == (message.seq, message.epoch)
-            return [self._task(session, message)] if current else []
-        return self._request(connection, session, message)
+            return session.cancel(message)
+        if self.draining:
+            return self.refuse(connection, user, message, Code.ENDING, ENDING_RETRY_S)
+        if (code := session.objection(message)) is not None:
+            return self.refuse(connection, user, message, code, RATE_RETRY_S if code is Code.RATE else 0.0)
+        if isinstance(message, wire.Chunk):
+            return session.take(message, pictures, now_s)
+        return session.request(message)
 
     def refuse(
         self,
@@ -181,8 +181,7 @@ class Sessions:
     def worker_ready(self, worker: str, model: str) -> list[Action]:
         """A worker has loaded its model: the sessions that wait for it are opened."""
         self._models[worker] = model
-        waiting = [s for s in self._by_name.values() if s.worker == worker and not s.opened]
-        return [self._open(session) for session in waiting]
+        return [s.open() for s in self._by_name.values() if s.worker == worker and not s.opened]
 
     def worker_lost(self, worker: str) -> list[Action]:
         """A worker is gone, and with it what its streams have seen; what they said is kept."""
@@ -191,7 +190,7 @@ class Sessions:
             action
             for session in self._by_name.values()
             if session.worker == worker
-            for action in self._lose(session, Lost.WORKER)
+            for action in self._reopen(session, Lost.WORKER)
         ]
 
     def hear(self, worker: str, message: backend.FromWorker, now_s: float) -> list[Action]:
@@ -203,19 +202,16 @@ class Sessions:
             return []
         if isinstance(message, backend.Opened):
             session.opened, session.settings = True, message.settings
-            return self._welcome(session)
+            return [Save(session.record), *self._welcome(session)]
         if isinstance(message, backend.Refused):
-            error = wire.Error(message.code, field=message.field)
-            return [*self._tell(session, error), *self._end(session, Ended.REFUSED)]
+            return self._dismiss(session, wire.Error(message.code, field=message.field))
         answer = message.message
         if isinstance(answer, wire.Result):
-            return self._result(session, answer, message, now_s)
+            return session.result_of(answer, message, now_s) + self._welcome(session)
         if isinstance(answer, wire.Partial):
-            return self._tell(session, answer) if session.partial and session.flight else []
+            return session.tell(answer) if session.partial and session.flight else []
         if isinstance(answer, wire.Done):
-            session.requests.discard(answer.id)
-            session.settings = message.settings or session.settings
-            return self._tell(session, msgspec.structs.replace(answer, epoch=session.epoch))
+            return session.done(answer, message.settings)
         return self._failure(session, answer)
 
     # ---- inside -------------------------------------------------------------------------------------------
@@ -232,13 +228,11 @@ class Sessions:
             if not self._make_room(actions):
                 return self.refuse(connection, user, hello, Code.FULL, FULL_RETRY_S)
             session = self._begin(hello, user, known, now_s)
-            actions += [Save(session.record), *self._opening(session)]
+            actions += self._opening(session)
             actions.append(Began(session.name, hello.camera, session.restored, known is None))
-        elif not _agree(hello.settings, session):
-            session.asked = hello.settings
-            session.settings = {}
-            actions += [Order(session.worker, backend.Close(session.stream))]
-            actions += self._lose(session, Lost.ENDED)
+        elif not session.agrees(hello.settings):
+            session.asked, session.settings = hello.settings, {}
+            actions += self._reopen(session, Lost.ENDED)
             actions.append(Began(session.name, hello.camera, session.restored, False))
         else:
             actions.append(Began(session.name, hello.camera, Restored.CACHE, False))
@@ -278,7 +272,7 @@ class Sessions:
         """Let a session speak over this connection, and no other."""
         actions: list[Action] = []
         if session.connection is not None and session.connection != connection:
-            actions += self._tell(session, wire.Error(Code.TAKEN))
+            actions.append(Reply(session.connection, wire.Error(Code.TAKEN)))
             actions += self.leave(session.connection, Ended.TAKEN, now_s)
         if self._by_connection.get(connection) is not session:
             actions += self.leave(connection, Ended.TAKEN, now_s)  # whatever session it spoke for before
@@ -289,146 +283,47 @@ class Sessions:
     def _opening(self, session: Session) -> list[Action]:
         """Open a session's stream, now or as soon as its worker is ready."""
         self._by_stream.pop(session.stream, None)
-        session.stream, session.opened, session.index = next(self._numbers), False, -1
+        session.stream = next(self._numbers)
         self._by_stream[session.stream] = session
-        return [self._open(session)] if self._models[session.worker] is not None else []
-
-    def _open(self, session: Session) -> Order:
-        settings = session.settings or session.asked
-        return Order(session.worker, backend.Open(session.stream, settings, session.said))
+        return [session.open()] if self._models[session.worker] is not None else []
 
     def _welcome(self, session: Session) -> list[Action]:
-        """Answer a Hello that waits, once the stream is open and no chunk in work."""
-        if session.greet is None or not session.opened or session.flight or session.connection is None:
-            return []
-        welcome = wire.Welcome(
-            wire.VERSION,
-            session.epoch,
-            session.restored,
-            session.last,
-            session.settings,
-            self._models[session.worker] or "",
-            CREDITS,
-            session.result.capacity_tokens if session.result else 0,
-        )
-        unheard = session.result if session.greet < session.last else None
-        session.greet = None
-        return [*self._tell(session, welcome), *(self._tell(session, unheard) if unheard else ())]
-
-    def _chunk(
-        self, connection: bytes, session: Session, chunk: wire.Chunk, pictures: Pictures, now_s: float
-    ) -> list[Action]:
-        if self.draining:
-            return self.refuse(connection, session.user, chunk, Code.ENDING, ENDING_RETRY_S)
-        if not session.opened or chunk.epoch != session.epoch:
-            return self.refuse(connection, session.user, chunk, Code.EPOCH)
-        if chunk.seq <= session.newest or chunk.index <= session.index:
-            return self.refuse(connection, session.user, chunk, Code.ORDER)
-        if session.flight is not None:
-            return self.refuse(connection, session.user, chunk, Code.CREDIT)
-        frames = len(chunk.stamps_ns)
-        session.newest, session.index, session.restored = chunk.seq, chunk.index, Restored.CACHE
-        session.flight = Flight(chunk.seq, chunk.epoch, frames, now_s)
-        return [Came(session.user, frames), self._task(session, chunk, pictures)]
-
-    def _request(self, connection: bytes, session: Session, message: Any) -> list[Action]:
-        """Configure, Check, Size or Reset."""
-        if not session.opened:
-            return self.refuse(connection, session.user, message, Code.EPOCH)
-        if len(session.requests) >= MAX_REQUESTS:
-            return self.refuse(connection, session.user, message, Code.RATE, RATE_RETRY_S)
-        session.requests.add(message.id)
-        actions: list[Action] = []
-        if isinstance(message, wire.Reset):
-            self._begin_anew(session)
-            actions.append(Save(session.record))
-        return [*actions, self._task(session, message)]
-
-    def _begin_anew(self, session: Session) -> None:
-        """Forget what was seen and said."""
-        session.epoch += 1
-        session.restored, session.said, session.index = Restored.NOTHING, None, -1
-
-    def _task(self, session: Session, message: Any, pictures: Pictures = ()) -> Order:
-        return Order(session.worker, backend.Task(session.stream, message, session.partial), pictures)
-
-    def _result(
-        self, session: Session, result: wire.Result, answer: backend.Answer, now_s: float
-    ) -> list[Action]:
-        flight = session.flight
-        if flight is None:
-            return []
-        server_ms = (now_s - flight.since_s) * 1e3
-        session.result = msgspec.structs.replace(result, epoch=flight.epoch, server_ms=server_ms)
-        session.last = flight.seq
-        if flight.epoch == session.epoch:
-            session.said = answer.said
-        session.flight = None
-        told = self._welcome(session) or self._tell(session, session.result)
-        landed = Landed(session.user, flight.frames, session.result, answer.first_token_s)
-        return [Save(session.record), *told, landed]
+        return session.welcome(self._models[session.worker] or "")
 
     def _failure(self, session: Session, error: wire.Error) -> list[Action]:
         """A task was not carried out."""
         if error.id is not None:
             session.requests.discard(error.id)
-            return self._tell(session, error)
+            return session.tell(error)
         if session.flight is None:
             return []
-        current = session.flight.epoch == session.epoch
-        dropped = self._drop(session, error.code)
         if error.code is Code.FULL:  # no memory for its cache: its robot comes again when others have left
-            refused = msgspec.structs.replace(error, retry_s=FULL_RETRY_S)
-            return [*dropped, *self._tell(session, refused), *self._end(session, Ended.REFUSED)]
-        actions = [*dropped, *self._tell(session, error)]
+            dropped = session.drop(error.code)
+            return dropped + self._dismiss(session, msgspec.structs.replace(error, retry_s=FULL_RETRY_S))
+        current = session.flight.epoch == session.epoch
+        actions = session.tell(error) + session.drop(error.code)
         if current and error.code is Code.NUMERICS:
-            self._begin_anew(session)
-            self._greet_again(session)
-            actions.append(Save(session.record))
+            actions += session.anew()
         elif current and error.code is Code.INTERNAL:
-            actions.append(Order(session.worker, backend.Close(session.stream)))
-            actions += self._lose(session, Lost.WORKER)
+            actions += self._reopen(session, Lost.WORKER)
         return actions + self._welcome(session)
 
-    def _lose(self, session: Session, why: Lost) -> list[Action]:
-        """A stream's memory is gone: go on with its text in a new one."""
-        actions: list[Action] = []
-        if session.flight is not None:
-            actions += self._tell(session, wire.Error(Code.INTERNAL, seq=session.flight.seq))
-            actions += self._drop(session, why)
-        for number in sorted(session.requests):
-            actions += self._tell(session, wire.Error(Code.INTERNAL, id=number))
-        session.requests.clear()
-        session.epoch += 1
-        session.restored = Restored.NOTHING if session.said is None else Restored.TEXT
-        self._greet_again(session)
-        return [*actions, Save(session.record), *self._opening(session)]
+    def _reopen(self, session: Session, why: Lost) -> list[Action]:
+        """Go on with what was said in a new stream; the old one, if it is there yet, is of no use."""
+        close = Order(session.worker, backend.Close(session.stream))
+        ready = self._models[session.worker] is not None
+        return [*([close] if ready else []), *session.lose(why), *self._opening(session)]
 
-    def _greet_again(self, session: Session) -> None:
-        """Tell the robot of its new memory as soon as it can be used."""
-        if session.greet is None:
-            session.greet = session.last  # its Result was sent over this connection
+    def _dismiss(self, session: Session, error: wire.Error) -> list[Action]:
+        """End a session that cannot go on, and say why."""
+        told: list[Action] = [] if session.connection is None else [Reply(session.connection, error)]
+        return told + self._end(session, Ended.REFUSED)
 
     def _end(self, session: Session, why: Ended) -> list[Action]:
         """Free a session's stream; its record stays."""
-        dropped = self._drop(session, Lost.ENDED)
+        dropped = session.drop(Lost.ENDED)
         del self._by_name[session.name], self._by_stream[session.stream]
         if session.connection is not None:
             del self._by_connection[session.connection]
             session.connection = None
         return [*dropped, Order(session.worker, backend.Close(session.stream)), Parted(session.name, why)]
-
-    def _tell(self, session: Session, message: wire.FromServer) -> list[Action]:
-        return [] if session.connection is None else [Reply(session.connection, message)]
-
-    def _drop(self, session: Session, why: Code | Lost) -> list[Action]:
-        """The chunk in work, if there is one, will have no result."""
-        flight, session.flight = session.flight, None
-        return [] if flight is None else [Dropped(session.user, flight.frames, why)]
-
-
-def _agree(settings: wire.Settings, session: Session) -> bool:
-    """Whether the stream goes by these settings already."""
-    if settings == session.asked:
-        return True
-    return session.opened and all(session.settings.get(name) == value for name, value in settings.items())
