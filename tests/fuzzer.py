@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A robot gone mad, as a process of its own: `python fuzzer.py ENDPOINT KEYS_DIR MESSAGES PICTURES SEED`.
+"""A robot gone mad, as a process of its own: `python fuzzer.py ENDPOINT KEYS_DIR NAME MESSAGES PICTURES`.
 
 It sends mutated messages, and whole messages with mutated pictures, over many connections and keys, and says
 in one line of JSON how many of each, what it was answered, and how long it had to wait for a reply.
@@ -192,7 +192,7 @@ class Madman:
                 self._books.messages += 1
                 count -= 1
             if not self.ping():
-                self.greet(f"mad-{rng.randrange(7)}")
+                self.greet(f"mad-{rng.randrange(7)}-{id(self)}")
 
     def ping(self) -> bool:
         """Ask for a sign of life: a Pong, or that there is no session any more."""
@@ -220,19 +220,17 @@ class Madman:
             )
 
 
-def main(endpoint: str, keys_dir: str, messages: str, pictures: str, seed: str) -> None:
-    rng, books = random.Random(int(seed)), Books()
-    keys = [
-        ClientKeys.read(path, str(Path(keys_dir) / "server.pub"))
-        for path in sorted(Path(keys_dir).glob("mad*.key"))
-    ]
+def main(endpoint: str, keys_dir: str, name: str, messages: str, pictures: str) -> None:
+    rng, books = random.Random(name), Books()
+    server = str(Path(keys_dir) / "server.pub")
+    keys = [ClientKeys.read(path, server) for path in sorted(Path(keys_dir).glob(f"{name}-*.key"))]
     with zmq.Context() as context:
 
         def turns(total: int, act: Callable[[Madman, int], None]) -> None:
             for turn, done in enumerate(range(0, total, MESSAGES_OF_A_CONNECTION)):
                 madman = Madman(context, endpoint, keys[turn % len(keys)], books)
                 with madman.socket:
-                    madman.greet(f"mad-{turn % len(keys)}")
+                    madman.greet(f"{name}-{turn % len(keys)}")
                     act(madman, min(MESSAGES_OF_A_CONNECTION, total - done))
 
         turns(int(messages), lambda madman, count: madman.rave(rng, count))
