@@ -37,7 +37,7 @@ HANDSHAKE_MS = 5000  # a connection that has not said who it is by then is close
 HEARTBEAT_MS = 2000  # of the transport; the link's own are in wire.py
 HEARTBEAT_TIMEOUT_MS = 15_000  # generous: no heartbeat fits between the bytes of a picture on a slow link
 QUEUE_MESSAGES = 64  # of one connection and direction
-BACKLOG = 128  # connections that the kernel holds until they are accepted
+BACKLOG = 1024  # connections that the kernel holds until they are accepted
 
 _PART_OVERHEAD_BYTES = 64  # of CURVE's framing
 _ZAP_DOMAIN = b"svlm"

@@ -17,12 +17,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, ExitStack
+from contextlib import contextmanager, ExitStack, suppress
 from dataclasses import dataclass
 import itertools
 import json
 import os
 from pathlib import Path
+import struct
 import subprocess
 import sys
 import threading
@@ -35,10 +36,9 @@ import pytest
 import raw_zmtp
 from serve_rig import make_keys, ServeRig
 from svlm_core.frames import Chunk
-from svlm_core.offload import guard
+from svlm_core.offload import guard, wire
 from svlm_core.offload.client import Client
 from svlm_core.offload.curve import ClientKeys
-from svlm_core.offload.wire import Picture
 from svlm_core.sources.world import WorldSource
 
 ANY_PORT = "tcp://127.0.0.1:0"
@@ -149,7 +149,7 @@ class SaneRobot:
         """Step until it is enough, but so many times at least."""
         keys = self._server.keys(SANE)
         with Client(
-            self._server.rig.endpoint, {"temperature": 0.0}, keys=keys, picture=Picture.PNG
+            self._server.rig.endpoint, {"temperature": 0.0}, keys=keys, picture=wire.Picture.PNG
         ) as client:
             client.wait_until_live(30)
             pictures = iter(WorldSource(seed=3))
@@ -205,8 +205,8 @@ def check_books(books: list[dict[str, Any]], messages: int, pictures: int) -> No
 
 def test_a_hundred_thousand_mutations(server: Server) -> None:
     with server.unharmed(), sane_robot_is_served(server):
-        books = server.fuzz(94_000, 6_000)
-    check_books(books, 94_000, 6_000)
+        books = server.fuzz(97_000, 3_000)
+    check_books(books, 97_000, 3_000)
     # of the windows of messages, among a robot's real work, on a machine that has other work
     assert max(book["p99_ms"] for book in books) < REPLY_MS
 
@@ -226,33 +226,26 @@ def connections_of(server: Server) -> int:
     return sum(one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED for one in open_now)
 
 
-@pytest.mark.parametrize(
-    "opening", [b"", b"GET / HTTP/1.1\r\n\r\n", raw_zmtp.GREETING], ids=["mute", "http", "zmtp"]
-)
-def test_a_thousand_half_open_connections(server: Server, opening: bytes) -> None:
+OPENINGS = (b"", b"GET / HTTP/1.1\r\n\r\n", raw_zmtp.GREETING, b"\xff" * 100)
+
+
+def test_a_thousand_half_open_connections(server: Server) -> None:
     with server.unharmed(), sane_robot_is_served(server), ExitStack() as stack:
-        for _ in range(1000):
+        for opening in OPENINGS * 250:
             stranger = stack.enter_context(raw_zmtp.open_connection(server.rig.endpoint))
-            stranger.sendall(opening)
+            with suppress(OSError):  # those that speak nonsense are cut off at once
+                stranger.sendall(opening)
         end_s = time.monotonic() + 2 * guard.GREETING_S
-        while connections_of(server) > guard.MOST_STRANGERS + 8:
-            assert time.monotonic() < end_s, "strangers stay"
-            time.sleep(WATCH_S)
         while connections_of(server) > 8:
-            assert time.monotonic() < end_s, "some strangers stay"
+            assert time.monotonic() < end_s, "strangers stay"
             time.sleep(WATCH_S)
 
 
 def test_strangers_that_claim_or_send_much_fill_no_memory(server: Server) -> None:
     """Before a handshake a part may be as long as a picture: the guard must be quicker than that."""
-    part = raw_zmtp.frame(bytes(1 << 20), raw_zmtp.COMMAND)
     with server.unharmed(), sane_robot_is_served(server), ExitStack() as stack:
         for _ in range(100):
             stranger = stack.enter_context(raw_zmtp.open_connection(server.rig.endpoint))
-            try:
-                stranger.sendall(
-                    raw_zmtp.GREETING + bytes([raw_zmtp.LONG | raw_zmtp.COMMAND]) + b"\0\0\0\0\0\xff\0\0"
-                )
-                stranger.sendall(part)
-            except OSError:
-                continue
+            with suppress(OSError):  # cut off
+                claim = bytes([raw_zmtp.LONG | raw_zmtp.COMMAND]) + struct.pack(">Q", wire.MAX_IMAGE_BYTES)
+                stranger.sendall(raw_zmtp.GREETING + claim + bytes(1 << 20))
