@@ -49,7 +49,7 @@ class ServeRig:
         ready_s: `time.monotonic()` when it was ready.
     """
 
-    READY = "ready"
+    READY = "svlm: ready at"
 
     def __init__(
         self,
@@ -102,6 +102,12 @@ class ServeRig:
             self.kill()
             raise AssertionError(f"the server did not start:\n{output}")
         return self
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens, its port as the system chose it."""
+        (line,) = [line for line in self.lines if self.READY in line]
+        return line[line.index("tcp://") :].partition(",")[0]
 
     def kill(self) -> None:
         """End the front at once, as a power cut or the kernel would; its workers notice by themselves."""
