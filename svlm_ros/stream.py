@@ -37,6 +37,7 @@ from svlm_ros.health import Health
 from svlm_ros.image_qos import ImageLink, ImageSubscription
 from svlm_ros.intake import DROPPED_DISABLED, DROPPED_STOPPED
 from svlm_ros.lifetime import End
+from svlm_ros.link import Link
 from svlm_ros.outputs import Outputs
 from svlm_ros.parameters import ModelParameters, StreamNodeParameters
 from svlm_ros.pictures import check_picture, SealedPicture
@@ -74,7 +75,7 @@ class StreamNode(LifecycleNode):
 
         Args:
             end: ends the process with an exit code.
-            supply: gives the stream.
+            supply: gives the stream of a model that runs in this process.
             shared_model: the model of all nodes of this process; None for a model of its own.
             namespace: where nothing from outside says another.
             node_arguments: of rclpy's LifecycleNode.
@@ -94,6 +95,7 @@ class StreamNode(LifecycleNode):
         self._state = "unconfigured"
         self._error: Exception | None = None  # of the transition in work
         self._failure = ""  # why inference ended by itself
+        self._link: Link | None = None  # while the node is active and the model is elsewhere
         self._close: list[Callable[[], object]] = []  # what cleaning up has to do, newest first
 
     def start(self) -> None:
@@ -190,11 +192,13 @@ class StreamNode(LifecycleNode):
     def _activate(self) -> None:
         self._failure = ""
         self._shown = False
+        model, camera = self._settings.model, self._settings.own.camera or self._images.topic
+        self._link = Link(camera, self.get_logger()) if model.remote else None
         self._worker = Worker(
-            self._supply,
-            self._settings.model,
+            self._link or self._supply,
+            model,
             self._settings.overrides,
-            self._settings.own.camera or self._images.topic,
+            camera,
             self._ledger,
             self._health,
             self._publish,
@@ -218,6 +222,7 @@ class StreamNode(LifecycleNode):
         worker, self._worker = self._worker, None
         if worker is None:
             return
+        self._link = None
         self._settings.apply_to(None)
         if not worker.stop(_STOP_S):
             self.get_logger().info("the model's memory is freed when the step it is in, or its loading, ends")
@@ -262,10 +267,11 @@ class StreamNode(LifecycleNode):
     def _condition(self, worker: Worker | None, link: ImageLink | None) -> Condition:
         config = (worker.config if worker else None) or StreamConfig()
         loading = worker is not None and worker.intake is None
+        model, server = self._settings.model, self._link.state if self._link else None
         tokens, capacity = worker.cache_tokens if worker else (0, 0)
         return Condition(
             state=self._state,
-            model=self._settings.model.model,
+            model=model.model,
             loading_s=time.monotonic() - worker.began_s if worker is not None and loading else None,
             failure=self._failure,
             enabled=self._settings.enabled,
@@ -276,6 +282,9 @@ class StreamNode(LifecycleNode):
             capacity_tokens=capacity,
             link=link,
             health=self._health.snapshot(),
+            endpoint=model.endpoint if model.remote else "",
+            server=server,
+            server_s=time.monotonic() - server.since_s if server else 0.0,
         )
 
     def _on_image(self, msg: Image | CompressedImage) -> None:

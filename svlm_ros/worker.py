@@ -23,9 +23,16 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
-from svlm_core.errors import EngineClosedError, NumericsError, QueryError, SourceError, SvlmError
+from svlm_core.errors import (
+    EngineClosedError,
+    LinkError,
+    NumericsError,
+    QueryError,
+    SourceError,
+    SvlmError,
+)
 from svlm_core.events import CommentaryEvent
-from svlm_core.frames import Chunk, DROPPED_BROKEN, FrameLedger
+from svlm_core.frames import Chunk, DROPPED_BROKEN, DROPPED_LINK, FrameLedger
 from svlm_ros.health import Health
 from svlm_ros.intake import CameraChunk, DROPPED_STOPPED, Intake
 from svlm_ros.parameters import ModelParameters
@@ -37,6 +44,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from svlm_core.stream.query import Query
 
 _STOP_POLL_S = 0.05
+_OPENING_S = 0.5  # a link that is not there yet gives up within that time; a model that loads does not
 
 Publish = Callable[[Sequence[CommentaryEvent], Chunk | None, str], None]
 
@@ -127,7 +135,7 @@ class Worker:
                 self._stream.reconfigure(self._stream.config.replace(changes, "parameter"))
 
     def stop(self, wait_s: float) -> bool:
-        """End the thread after the step it is busy with; a model that still loads is left to end by itself.
+        """End the thread after the step it is busy with; a model that still loads is soon left to itself.
 
         Args:
             wait_s: how long to wait for a chunk in work.
@@ -136,11 +144,9 @@ class Worker:
             Whether the thread has ended, and so the memory is free.
         """
         self._stopped.set()
-        if self.intake is None:
-            self._abandoned = True
-            return False
-        self.intake.close()
-        end_s = time.monotonic() + wait_s
+        if self.intake is not None:
+            self.intake.close()
+        end_s = time.monotonic() + (_OPENING_S if self.intake is None else wait_s)
         while self._thread.is_alive() and time.monotonic() < end_s:
             if commentator := self._commentator:
                 commentator.cancel()  # again and again: the chunk may have begun just now
@@ -163,7 +169,10 @@ class Worker:
 
     def _serve(self) -> None:
         """Load, comment until stopped, give the memory back."""
-        self._logger.info(f"loading model {self._model.model}")
+        model = self._model
+        self._logger.info(
+            f"connecting to {model.endpoint}" if model.remote else f"loading model {model.model}"
+        )
         lease = self._supply.open(self._model, self._overrides, lambda: not self._stopped.is_set())
         if lease is None:
             return
@@ -180,11 +189,13 @@ class Worker:
         commentator = Commentator(stream, self._ledger, self._camera)
         intake = Intake(stream.config, self._ledger, self._camera)
         with self._changing:
-            stream.reconfigure(stream.config.replace(self._early, "parameter"))
+            if self._early:
+                stream.reconfigure(stream.config.replace(self._early, "parameter"))
             self._stream = stream
         self._commentator = commentator
         self._health.ready()
-        self._logger.info(f"model {self._model.model} ready after {time.monotonic() - self.began_s:.1f} s")
+        name = self._model.endpoint if self._model.remote else f"model {self._model.model}"
+        self._logger.info(f"{name} ready after {time.monotonic() - self.began_s:.1f} s")
         self.intake = intake
         current = 0
         while not self._stopped.is_set() and (chunk := intake.take()) is not None:
@@ -192,12 +203,22 @@ class Worker:
                 self._ledger.drop(DROPPED_STOPPED, len(chunk.frames))
                 break
             if chunk.stream != current:
+                if not self._restart(commentator, chunk):
+                    continue
                 current = chunk.stream
-                self._tell(commentator.restart(chunk.frame_id, chunk.restarted))
             if chunk.frames:
                 self._understand(commentator, chunk)
         self._tell(commentator.dismiss())
         self._logger.info(f"ended: {commentator.summary()}")
+
+    def _restart(self, commentator: Commentator, chunk: CameraChunk) -> bool:
+        """Begin a new stream; False if the server cannot be told now: the next chunk tries again."""
+        try:
+            self._tell(commentator.restart(chunk.frame_id, chunk.restarted))
+        except LinkError as error:
+            self._lose(len(chunk.frames), error)
+            return False
+        return True
 
     def _understand(self, commentator: Commentator, sealed: CameraChunk) -> None:
         commentator.frame_id = sealed.frame_id
@@ -215,6 +236,9 @@ class Worker:
             if not self._stopped.is_set():
                 raise
             return
+        except LinkError as error:
+            self._lose(len(chunk.frames), error)
+            return
         except (SourceError, NumericsError) as error:  # the next ones may be better
             self._ledger.drop(DROPPED_BROKEN, len(chunk.frames))
             self._warn(str(error))
@@ -224,6 +248,11 @@ class Worker:
         age_s = (self._now_ns() - chunk.frames[-1].stamp_ns) / 1e9
         self._health.chunk_understood(time.monotonic() - arrived_s, age_s)
         self._tell(events, chunk, sealed.frame_id)
+
+    def _lose(self, frames: int, error: LinkError) -> None:
+        """Count frames that did not go over the link, whose own state is in the log and the diagnostics."""
+        self._ledger.drop(DROPPED_LINK, frames)
+        self._logger.debug(str(error))
 
     def _tell(
         self, events: Sequence[CommentaryEvent], chunk: Chunk | None = None, frame_id: str = ""

@@ -1,0 +1,95 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Where a node's stream comes from when the model runs elsewhere: `svlm serve`, over a link that may break."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+from svlm_core.errors import ConfigError
+from svlm_core.offload.client import Client, LinkState
+from svlm_core.offload.curve import ClientKeys
+from svlm_core.offload.wire import Picture
+from svlm_ros.parameters import ModelParameters
+from svlm_ros.supply import Lease, Wanted
+
+_POLL_S = 0.05  # how often a link that is not there yet asks whether it is wanted still
+
+
+class Link:
+    """The link of one node; a StreamSupply."""
+
+    def __init__(self, camera: str, logger: RcutilsLogger) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            camera: name of the camera in the server's log.
+            logger: of the node; every change of the link's state is a line.
+        """
+        self._camera, self._logger = camera, logger
+        self._client: Client | None = None
+
+    @property
+    def state(self) -> LinkState | None:
+        """How the link stands; None while there is none."""
+        client = self._client
+        return client.state if client else None
+
+    def open(self, model: ModelParameters, overrides: Mapping[str, Any], wanted: Wanted) -> Lease | None:
+        """As StreamSupply.open; waits for the server as long as it takes."""
+        client = Client(
+            model.endpoint,
+            overrides,
+            camera=self._camera,
+            keys=read_keys(model),
+            unencrypted=model.unencrypted,
+            picture=Picture.JPEG if model.jpeg_quality else Picture.PNG,
+            quality=model.jpeg_quality,
+            on_state=self._say,
+        )
+        self._client = client
+        lease = None
+        try:
+            while wanted() and lease is None:
+                if client.wait_until_live(_POLL_S).name == LIVE:
+                    lease = Lease(client, client.close, lambda: None)
+        finally:
+            if lease is None:
+                client.close()
+        return lease
+
+    def _say(self, state: LinkState) -> None:
+        """One line for each state, on the client's thread."""
+
+
+def read_keys(model: ModelParameters) -> ClientKeys | None:
+    """The keys that the parameters name; None if they name none.
+
+    Raises:
+        ConfigError: an endpoint or one of the two keys is missing, or a key cannot be read.
+    """
+    if not model.endpoint:
+        raise ConfigError(
+            "parameter endpoint is empty; backend zmq needs the address of an svlm serve, tcp://HOST:PORT"
+        )
+    if bool(model.key_file) != bool(model.server_key):
+        missing = "server_key" if model.key_file else "key_file"
+        raise ConfigError(f"parameter {missing} is empty; keys need both, key_file and server_key")
+    if not model.key_file:
+        return None
+    return ClientKeys.read(Path(model.key_file).expanduser(), model.server_key)
