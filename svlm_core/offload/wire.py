@@ -36,6 +36,7 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # all parts of one message
 MAX_TEXT = 64 * 1024  # characters of text that was said before
 MAX_QUERY = 16 * 1024  # characters
 MAX_SIDE_PX = 8192
+MAX_CHUNK_PIXELS = 64 * 1024 * 1024  # of all pictures together: 200 MB decoded, eight of 4K
 
 HEARTBEAT_S = 1.0  # each side says something at least this often
 DEAD_AFTER_S = 3.0  # a side that has said nothing for so long is gone
@@ -320,8 +321,8 @@ class Reader(Generic[AnyMessage]):
         """Check a message's sizes and header; the pictures are the parts behind the first, not looked at.
 
         Raises:
-            WireError: a size or the header is wrong, a Hello is of another version, or there are not as many
-                pictures as stamps.
+            WireError: a size or the header is wrong, a Hello is of another version, there are not as many
+                pictures as stamps, or they have too many pixels.
         """
         if not parts or len(parts) > 1 + MAX_IMAGES:
             raise WireError(Code.SCHEMA, f"a message of {len(parts)} parts")
@@ -338,6 +339,8 @@ class Reader(Generic[AnyMessage]):
         pictures = len(message.stamps_ns) if isinstance(message, Chunk) else 0
         if len(parts) != 1 + pictures:
             raise WireError(Code.SCHEMA, f"{len(parts) - 1} pictures where {pictures} belong")
+        if isinstance(message, Chunk) and pictures * message.height * message.width > MAX_CHUNK_PIXELS:
+            raise WireError(Code.TOO_LARGE, f"{pictures} pictures of {message.width}x{message.height}")
         return message
 
 
