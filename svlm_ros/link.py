@@ -17,13 +17,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+import os
 from pathlib import Path
 from typing import Any
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from svlm_core.errors import ConfigError
 from svlm_core.offload.client import Client, LinkState
-from svlm_core.offload.curve import ClientKeys
+from svlm_core.offload.curve import beyond_this_machine, ClientKeys
 from svlm_core.offload.wire import Picture
 from svlm_ros.parameters import ModelParameters
 from svlm_ros.supply import Lease, Wanted
@@ -78,18 +79,24 @@ class Link:
 
 
 def read_keys(model: ModelParameters) -> ClientKeys | None:
-    """The keys that the parameters name; None if they name none.
+    """The keys that the parameters name; None if they name none and none are needed.
 
     Raises:
-        ConfigError: an endpoint or one of the two keys is missing, or a key cannot be read.
+        ConfigError: the endpoint is none, a key is missing or cannot be read.
     """
     if not model.endpoint:
         raise ConfigError(
             "parameter endpoint is empty; backend zmq needs the address of an svlm serve, tcp://HOST:PORT"
         )
-    if bool(model.key_file) != bool(model.server_key):
-        missing = "server_key" if model.key_file else "key_file"
-        raise ConfigError(f"parameter {missing} is empty; keys need both, key_file and server_key")
-    if not model.key_file:
-        return None
-    return ClientKeys.read(Path(model.key_file).expanduser(), model.server_key)
+    beyond = beyond_this_machine(model.endpoint)
+    if model.key_file or model.server_key:
+        for name in ("key_file", "server_key"):
+            if not getattr(model, name):
+                raise ConfigError(f"parameter {name} is empty; a link with keys needs key_file and server_key")
+        return ClientKeys.read(Path(model.key_file).expanduser(), os.path.expanduser(model.server_key))
+    if beyond and not model.unencrypted:
+        raise ConfigError(
+            f"{model.endpoint} goes beyond this machine: set the parameters key_file and server_key (see "
+            "`svlm keys --help`), or unencrypted, and everybody on the network can look through the camera"
+        )
+    return None
