@@ -41,7 +41,7 @@ setup(
                 "config/foxglove.json",
             ],
         ),
-        (f"share/{NAME}/training", ["training/tiny_world.yaml"]),
+        (f"share/{NAME}/training", ["training/tiny_world.yaml", "training/tiny_adapt.yaml"]),
     ],
     install_requires=[  # what a robot needs that films and listens while the model runs elsewhere
         "numpy>=1.26",
@@ -67,7 +67,7 @@ setup(
             "backports.zstd>=1; python_version < '3.14'",
         ],
         "serve": [*MODEL, "prometheus-client>=0.21"],
-        "train": [*MODEL, "accelerate>=1.5"],
+        "train": [*MODEL, "accelerate>=1.5", "peft>=0.15"],
         "cuda": ["flash-attn>=2.7"],
         "quantize": ["torchao>=0.16"],
         "plot": ["matplotlib>=3.8"],

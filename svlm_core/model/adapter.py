@@ -168,19 +168,48 @@ class StreamModel(ABC):
         embeds: Tensor = self._text_model.embed_tokens(ids)
         return embeds
 
+    def understand(self, ids: Tensor, features: Tensor | None, positions: Tensor) -> Tensor:
+        """Run transformers' own decoder over whole sequences, for training.
+
+        Args:
+            ids: int64 [B, L].
+            features: what encode_vision gave for the visual tokens among them, in order; None without any.
+            positions: float [3, B, L], or [4, B, L] with the places in packed sequences first.
+
+        Returns:
+            As `hidden`.
+        """
+        embeds = self.embed(ids)  # [B, L, hidden]
+        if features is None:
+            return self.hidden(embeds, positions)
+        visual = ids == self.video_token_id  # [B, L]
+        first, *deep = features.split(self.hidden_size, dim=-1)
+        embeds = embeds.masked_scatter(visual[..., None].expand_as(embeds), first.to(embeds.dtype))
+        return self.hidden(embeds, positions, **self._behind_layers(visual, deep))
+
+    def _behind_layers(self, visual: Tensor, deep: list[Tensor]) -> dict[str, Any]:
+        """The decoder's arguments for what is added behind its first layers; most families have none."""
+        return {}
+
     def hidden(
-        self, embeds: Tensor, positions: Tensor, cache: Cache | None = None, attention_mask: Any = None
+        self,
+        embeds: Tensor,
+        positions: Tensor,
+        cache: Cache | None = None,
+        attention_mask: Any = None,
+        **behind_layers: Any,
     ) -> Tensor:
         """Run transformers' own decoder, for training: every position's final hidden state.
 
-        Streaming runs `decoder`. Nothing is added behind the first layers here (see feature_size).
+        Streaming runs `decoder`.
 
         Args:
             embeds: [B, L, hidden_size].
-            positions: int or float [3, B, L]: the t, h, w position of each token.
+            positions: int or float [3, B, L]: the t, h, w position of each token; [4, B, L] as `understand`.
             cache: holds the keys before these and takes theirs; None keeps none.
             attention_mask: None for plain causal attention; [B, keys] with 0 at padding; or the whole mask,
                 bool [B, 1, L, keys].
+            **behind_layers: see `understand`.
 
         Returns:
             [B, L, hidden_size] in the model's dtype, after the final norm.
@@ -191,6 +220,7 @@ class StreamModel(ABC):
             past_key_values=cache,
             attention_mask=attention_mask,
             use_cache=cache is not None,
+            **behind_layers,
         ).last_hidden_state
         return states
 

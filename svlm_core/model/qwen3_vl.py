@@ -45,3 +45,6 @@ class Qwen3VL(QwenVL):
         """See StreamModel: the embeddings, then what DeepStack adds behind layer 0, 1, ..."""
         seen = self._tower(vision.patches.to(self.device, self.dtype), vision.grid)
         return torch.cat([seen.pooler_output, *seen.deepstack_features], dim=-1)  # [tokens, feature_size]
+
+    def _behind_layers(self, visual: Tensor, deep: list[Tensor]) -> dict[str, Any]:
+        return {"visual_pos_masks": visual, "deepstack_visual_embeds": deep}

@@ -92,10 +92,15 @@ class SmolVLM(StreamModel):
         return tokens.flatten(0, 1)
 
     def hidden(
-        self, embeds: Tensor, positions: Tensor, cache: Cache | None = None, attention_mask: Any = None
+        self,
+        embeds: Tensor,
+        positions: Tensor,
+        cache: Cache | None = None,
+        attention_mask: Any = None,
+        **behind_layers: Any,
     ) -> Tensor:
-        """See StreamModel; the three axes are one."""
-        return super().hidden(embeds, positions[0], cache, attention_mask)
+        """See StreamModel; the three axes are one, and so is the place in a packed sequence."""
+        return super().hidden(embeds, positions[0], cache, attention_mask, **behind_layers)
 
     def vision_positions(self, grid: Grid, base: float, seconds_per_grid_step: float) -> Tensor:
         """See StreamModel."""

@@ -28,7 +28,10 @@ from svlm_core.world.features import SymbolDictionary
 T = TypeVar("T")
 KINDS = ("scene", "repeat", "recall", "drill", "stream", "rehearsal")
 _PLAIN: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
-_ABOVE_ZERO = {"steps", "learning_rate", "size", "share", "chunk_s", "processes", "save_steps", "log_steps"}
+_ABOVE_ZERO = {
+    *("steps", "learning_rate", "size", "share", "chunk_s", "processes", "save_steps", "log_steps"),
+    *("clips", "clip_s", "stream_s", "rank", "alpha", "epochs", "clips_per_row", "rows_per_step"),
+}
 
 
 @dataclass(frozen=True)
@@ -173,16 +176,16 @@ def load_recipe(path: Path) -> Recipe:
     data = read_yaml(path)
     try:
         stages = []
-        for number, stage in enumerate(_take(data, "stages", list)):
+        for number, stage in enumerate(take(data, "stages", list)):
             where = f"stages[{number}]"
-            feeds = tuple(_build(Feed, feed, f"{where}.feeds") for feed in _take(stage, "feeds", list))
-            weights = _build(Weights, stage.get("weights", {}), f"{where}.weights")
-            stages.append(_build(Stage, {**stage, "feeds": feeds, "weights": weights}, where))
+            feeds = tuple(build(Feed, feed, f"{where}.feeds") for feed in take(stage, "feeds", list))
+            weights = build(Weights, stage.get("weights", {}), f"{where}.weights")
+            stages.append(build(Stage, {**stage, "feeds": feeds, "weights": weights}, where))
             _check_feeds(feeds, f"{where}.feeds")
-        _take(data, "stream", dict)
-        shape = _build(ModelShape, data.get("model", {}), "model")
+        take(data, "stream", dict)
+        shape = build(ModelShape, data.get("model", {}), "model")
         _check_shape(shape)
-        recipe = _build(Recipe, {**data, "stages": tuple(stages), "model": shape}, "recipe")
+        recipe = build(Recipe, {**data, "stages": tuple(stages), "model": shape}, "recipe")
         recipe.stream_config.replace(recipe.export, "export")
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -203,15 +206,16 @@ def _check_shape(shape: ModelShape) -> None:
         raise ConfigError(f"model.hidden_size is too small: {error}") from error
 
 
-def _take(data: Any, name: str, kind: type[T]) -> T:
+def take(data: Any, name: str, kind: type[T]) -> T:
+    """A list or mapping of a recipe, which must be there; ConfigError names it."""
     value = data.get(name) if isinstance(data, dict) else None
     if not isinstance(value, kind) or not value:
         raise ConfigError(f"{name} must be a {'list' if kind is list else 'mapping'} that is not empty")
     return value
 
 
-def _build(kind: type[T], data: Any, where: str) -> T:
-    """Make a dataclass of a mapping; an unknown, missing or ill-typed field is named."""
+def build(kind: type[T], data: Any, where: str) -> T:
+    """Make a dataclass of a mapping; ConfigError names an unknown, missing or ill-typed field."""
     if not isinstance(data, dict):
         raise ConfigError(f"{where} must be a mapping, got {data!r}")
     known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]

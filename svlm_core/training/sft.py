@@ -26,7 +26,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_model, save_model
 from svlm_core.model.qwen_vl import QwenVL
 from svlm_core.model.vision import Patchifier
 from svlm_core.training.batches import StageBatches
@@ -35,6 +34,7 @@ from svlm_core.training.recipe import Recipe, Stage
 from svlm_core.training.samples import TAGS
 from svlm_core.training.tiny_model import FRAMES_PER_PATCH, make_model, MERGE, PATCH_PX
 from svlm_core.training.tokenizer import build_tokenizer
+from svlm_core.training.weights import load_weights, save_weights
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, SequentialSampler
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 MAX_POSITIONS = 4096
 PIXEL_MEAN, PIXEL_STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-_WEIGHTS = "model.safetensors"
+WEIGHTS = "model.safetensors"
 _WEIGHT_DECAY = 0.03
 
 
@@ -64,8 +64,8 @@ def train(recipe: Recipe, out: Path) -> Path:
     model = QwenVL("tiny", hf, tokenizer, patchifier, recipe.stream_defaults)
     for number, stage in enumerate(recipe.stages):
         folder = out / f"{number:02d}-{stage.name}"
-        if (folder / _WEIGHTS).exists():
-            load_model(model.hf, folder / _WEIGHTS)
+        if (folder / WEIGHTS).exists():
+            load_weights(model.hf, folder / WEIGHTS)
             continue
         if is_main():
             log.info("stage %s: %d steps", stage.name, stage.steps)
@@ -121,9 +121,7 @@ def _train_stage(recipe: Recipe, number: int, model: QwenVL, folder: Path) -> No
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(folder, recipe.processes))
     if is_main():
-        partial = folder / f"{_WEIGHTS}.partial"
-        save_model(model.hf, str(partial))
-        partial.replace(folder / _WEIGHTS)  # at once: this name says that the stage is finished
+        save_weights(model.hf, folder / WEIGHTS)  # its being there says that the stage is finished
 
 
 def last_checkpoint(folder: Path, processes: int) -> str | None:
@@ -169,11 +167,11 @@ class StageTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
-        save_model(self.accelerator.unwrap_model(self.model), str(folder / _WEIGHTS))
+        save_weights(self.accelerator.unwrap_model(self.model), folder / WEIGHTS)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        target: Any = model or self.model
-        load_model(target, str(Path(resume_from_checkpoint) / _WEIGHTS))
+        target: Any = self.model if model is None else model
+        load_weights(target, Path(resume_from_checkpoint) / WEIGHTS)
 
 
 def _optimizer(objective: Objective, stage: Stage) -> torch.optim.Optimizer:

@@ -1,0 +1,314 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Fine-tunes a checkpoint on clips with transformers' Trainer, resumable at any moment.
+
+Layout of the output folder: `checkpoint-N` to resume from, `checkpoint/` at the end: a checkpoint like any
+other, with the stream's settings in its `stream.yaml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+import os
+from pathlib import Path
+import shutil
+from typing import Any
+
+import numpy as np
+from svlm_core.config import StreamConfig
+from svlm_core.errors import ConfigError
+from svlm_core.evaluation.world import evaluate_world
+from svlm_core.model.adapter import StreamModel
+from svlm_core.model.load import find_checkpoint, load_model
+from svlm_core.model.vision import PROCESSOR_FILES
+from svlm_core.stream.defaults import stream_config
+from svlm_core.training.clip import Clip, Renderer
+from svlm_core.training.dry_run import describe
+from svlm_core.training.finetune_recipe import FinetuneRecipe, Lora
+from svlm_core.training.packing import Pack, pack
+from svlm_core.training.sft import is_main, last_checkpoint, WEIGHTS
+from svlm_core.training.spoken_loss import batch, SpokenLoss
+from svlm_core.training.weights import load_weights, save_weights
+from svlm_core.training.world_clips import WorldClips
+from svlm_core.world import FIRST_EVALUATION_SEED
+import torch
+from torch import nn, Tensor
+from torch.utils.data import Dataset, SequentialSampler
+from tqdm import tqdm
+from transformers import Trainer, TrainerCallback, TrainingArguments
+import yaml
+
+
+class Rows(Dataset[dict[str, Any]]):
+    """Item i is one row of packed clips; the rows of all epochs in the order of training."""
+
+    def __init__(self, clips: Dataset[Clip], count: int, recipe: FinetuneRecipe, renderer: Renderer) -> None:
+        """Lay the rows out: `count` clips in an order of their own for each epoch."""
+        self._clips, self._renderer, self._silence = clips, renderer, recipe.silence_weight
+        rng = np.random.default_rng(recipe.seed)
+        size = recipe.clips_per_row
+        self._rows = [
+            order[start : start + size]
+            for order in (rng.permutation(count) for _ in range(recipe.epochs))
+            for start in range(0, count, size)
+        ]
+
+    def __len__(self) -> int:
+        """Rows of all epochs."""
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """A row as SpokenLoss takes it."""
+        return batch(self.pack(index))
+
+    def pack(self, index: int) -> Pack:
+        """A row."""
+        return pack([self._renderer.render(self._clips[int(i)]) for i in self._rows[index]], self._silence)
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """Everything that a fine-tuning needs, loaded.
+
+    Attributes:
+        recipe: what is to be done.
+        model: the base, with what learns chosen.
+        config: the stream's settings.
+        clips: how many there are.
+        rows: what is trained on.
+        adapted: the PEFT model around the base, where LoRA is used.
+    """
+
+    recipe: FinetuneRecipe
+    model: StreamModel
+    config: StreamConfig
+    clips: int
+    rows: Rows
+    adapted: Any
+
+    @classmethod
+    def load(cls, recipe: FinetuneRecipe) -> Finetuning:
+        """Load the base and find the clips.
+
+        Raises:
+            ModelError: the base cannot be loaded.
+            ConfigError: a stream setting is wrong.
+        """
+        device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+        model = load_model(recipe.base, dtype=recipe.dtype, device=device)
+        config = stream_config(model, (recipe.stream, "stream"))
+        clips = WorldClips(recipe.world)
+        rows = Rows(clips, len(clips), recipe, Renderer(model, config))
+        return cls(recipe, model, config, len(clips), rows, _choose_what_learns(model, recipe))
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+        return -(-len(self.rows) // self.recipe.rows_per_step)
+
+    def describe(self) -> Iterator[str]:
+        """What would be done, in lines for people."""
+        return describe(self.recipe, self.model, self.clips, self.steps, self.rows.pack(0))
+
+    def run(self, out: Path) -> Path:
+        """Train and export the new checkpoint; runs in every process alike.
+
+        Returns:
+            The exported checkpoint's folder.
+
+        Raises:
+            ConfigError: a field of `trainer` is wrong.
+        """
+        arguments = _arguments(self.recipe, out, self.steps)
+        objective = SpokenLoss(self.model)
+        trainer = ClipTrainer(
+            model=objective,
+            args=arguments,
+            train_dataset=self.rows,
+            data_collator=_only_item,
+            optimizers=(_optimizer(objective, self.recipe), None),
+        )
+        if self.recipe.stream_steps and is_main():
+            trainer.add_callback(StreamEvaluation(trainer, self.model, self.config, self.recipe))
+        trainer.train(resume_from_checkpoint=last_checkpoint(out, arguments.world_size))
+        target = out / "checkpoint"
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathered from all devices
+        if is_main():
+            objective.load_state_dict(weights, strict=False)
+            hf = self.adapted.merge_and_unload() if self.adapted else self.model.hf
+            _export(hf, self.model, self.config, find_checkpoint(self.recipe.base), target)
+        return target
+
+
+class ClipTrainer(Trainer):
+    """Trainer that keeps the rows' order, reports how much was right, and saves tied weights."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As Trainer."""
+        super().__init__(*args, **kwargs)
+        self._right = self._learned = 0
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The objective's own loss; remembers what was right."""
+        outputs = model(**inputs)
+        self._right += int(outputs["right"])
+        self._learned += int(outputs["learned"])
+        return outputs["loss"]
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the share of learned tokens that were right since the last line."""
+        if self._learned:
+            logs["right"] = round(self._right / self._learned, 4)
+        self._right = self._learned = 0
+        super().log(logs, *args, **kwargs)
+
+    def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(self.accelerator.unwrap_model(self.model), folder / WEIGHTS, state_dict)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        target: Any = self.model if model is None else model
+        load_weights(target, Path(resume_from_checkpoint) / WEIGHTS)
+
+
+class StreamEvaluation(TrainerCallback):
+    """Streams an unseen world between optimiser steps and logs how much of what was said is right."""
+
+    def __init__(
+        self, trainer: Trainer, model: StreamModel, config: StreamConfig, recipe: FinetuneRecipe
+    ) -> None:
+        """Log to `trainer`."""
+        self._trainer, self._model, self._config, self._recipe = trainer, model, config, recipe
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Stream if it is time."""
+        if state.global_step % self._recipe.stream_steps and state.global_step != state.max_steps:
+            return
+        self._model.hf.eval()
+        with tqdm(total=self._recipe.stream_s, unit="s", desc="stream", leave=False) as bar:
+            figures = evaluate_world(
+                self._model, self._config, FIRST_EVALUATION_SEED, self._recipe.stream_s, bar
+            )
+        self._model.hf.train()
+        shown = ("event_accuracy", "silence_precision", "silence_recall")
+        self._trainer.log({f"stream_{name}": figures[name] for name in shown if figures[name] is not None})
+
+
+def _arguments(recipe: FinetuneRecipe, out: Path, steps: int) -> TrainingArguments:
+    cuda = torch.cuda.is_available()
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # by torchrun's and accelerate's count
+    if recipe.trainer.get("fsdp") and not cuda:
+        raise ConfigError("trainer.fsdp shards over GPUs, and none is here; leave it out: DDP is the rest")
+    if recipe.rows_per_step % processes:
+        raise ConfigError(f"recipe.rows_per_step must be a multiple of the {processes} processes")
+    own: dict[str, Any] = {
+        "output_dir": str(out),
+        "max_steps": steps,
+        "per_device_train_batch_size": 1,  # an item of Rows is a whole batch
+        "gradient_accumulation_steps": recipe.rows_per_step // processes,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": recipe.warmup_steps,
+        "max_grad_norm": 1.0,
+        "logging_steps": recipe.log_steps,
+        "save_steps": recipe.save_steps,
+        "save_total_limit": 2,
+        "seed": recipe.seed,
+        "bf16": recipe.dtype == "bfloat16" and cuda,
+        "use_cpu": not cuda,
+        "ddp_backend": "gloo" if processes > 1 and not cuda else None,
+        "ddp_find_unused_parameters": False,
+        "dataloader_pin_memory": cuda,
+        "remove_unused_columns": False,
+        "report_to": [],
+    }
+    try:
+        return TrainingArguments(**{**own, **recipe.trainer})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"trainer: {error}") from None
+
+
+def _choose_what_learns(model: StreamModel, recipe: FinetuneRecipe) -> Any:
+    """Set what is trained; the PEFT model around it where LoRA is used."""
+    hf: Any = model.hf
+    hf.requires_grad_(False)
+    vision, language = hf.model.visual, hf.model.language_model
+    adapted = None
+    if recipe.language and recipe.lora:
+        adapted = _lora(hf, recipe.lora)
+    elif recipe.language:
+        language.requires_grad_(True)
+        hf.lm_head.requires_grad_(True)
+    vision.requires_grad_(recipe.vision)
+    if recipe.gradient_checkpointing:
+        hf.gradient_checkpointing_enable({"use_reentrant": False})
+    return adapted
+
+
+def _lora(hf: Any, lora: Lora) -> Any:
+    try:
+        from peft import get_peft_model, LoraConfig
+    except ImportError:
+        raise ConfigError("LoRA needs the package peft: pip install 'svlm_ros[train]'") from None
+    linear = [
+        name
+        for name, layer in hf.named_modules()
+        if isinstance(layer, nn.Linear) and ".language_model.layers." in f".{name}"
+    ]
+    return get_peft_model(
+        hf, LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=linear)
+    )
+
+
+def _optimizer(objective: SpokenLoss, recipe: FinetuneRecipe) -> torch.optim.Optimizer:
+    """AdamW; matrices decay, biases and norms do not; the vision tower at its own rate."""
+    groups = []
+    for vision in (False, True):
+        for decays in (False, True):
+            parameters = [
+                parameter
+                for name, parameter in objective.named_parameters()
+                if parameter.requires_grad
+                and (parameter.ndim > 1) == decays
+                and (".visual." in name) == vision
+            ]
+            rate = recipe.learning_rate * (recipe.vision_rate if vision else 1.0)
+            decay = recipe.weight_decay if decays else 0.0
+            if parameters:
+                groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
+    return torch.optim.AdamW(groups, betas=(0.9, 0.95))
+
+
+def _export(hf: Any, model: StreamModel, config: StreamConfig, base: Path, target: Path) -> None:
+    """Write the checkpoint; its pictures are prepared as the base's are."""
+    hf.save_pretrained(target)
+    model.tokenizer.save_pretrained(target)
+    defaults = StreamConfig()
+    fields = {k: v for k, v in vars(config).items() if v != getattr(defaults, k)}
+    for name in PROCESSOR_FILES:
+        if (base / name).is_file():
+            shutil.copy(base / name, target / name)
+    (target / "stream.yaml").write_text(yaml.safe_dump(fields, sort_keys=False))
+
+
+def _only_item(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return items[0]
