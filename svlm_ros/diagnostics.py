@@ -131,7 +131,9 @@ def _images(condition: Condition) -> Finding:
     link, health = condition.link, condition.health
     level, message = OK, "images come"
     if link is None:
-        message = "not subscribed yet: the model is not ready" if condition.state == "active" else "not subscribed"
+        message = (
+            "not subscribed yet: the model is not ready" if condition.state == "active" else "not subscribed"
+        )
     elif link.mismatch:
         level, message = ERROR, link.mismatch
     elif not link.publishers:

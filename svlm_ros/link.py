@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Where a node's stream comes from when the model runs elsewhere: `svlm serve`, over a link that may break."""
+"""Where a node's stream comes from when the model runs elsewhere: `svlm serve`, over a link that breaks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import os
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from svlm_ros.parameters import ModelParameters
 from svlm_ros.supply import Lease, Wanted
 
 _POLL_S = 0.05  # how often a link that is not there yet asks whether it is wanted still
+_OF_THE_SERVER = ("model", "device", "dtype")  # parameters that mean nothing here
 
 
 class Link:
@@ -53,6 +54,7 @@ class Link:
 
     def open(self, model: ModelParameters, overrides: Mapping[str, Any], wanted: Wanted) -> Lease | None:
         """As StreamSupply.open; waits for the server as long as it takes."""
+        self._say_what_is_ignored(model)
         client = Client(
             model.endpoint,
             overrides,
@@ -74,6 +76,13 @@ class Link:
                 client.close()
         return lease
 
+    def _say_what_is_ignored(self, model: ModelParameters) -> None:
+        defaults = ModelParameters()
+        given = [name for name in _OF_THE_SERVER if getattr(model, name) != getattr(defaults, name)]
+        if given:
+            names = f"{', '.join(given)} {'are' if len(given) > 1 else 'is'}"
+            self._logger.warning(f"{names} the server's to decide with backend zmq, and ignored here")
+
     def _say(self, state: LinkState) -> None:
         """One line for each state, on the client's thread."""
 
@@ -92,7 +101,9 @@ def read_keys(model: ModelParameters) -> ClientKeys | None:
     if model.key_file or model.server_key:
         for name in ("key_file", "server_key"):
             if not getattr(model, name):
-                raise ConfigError(f"parameter {name} is empty; a link with keys needs key_file and server_key")
+                raise ConfigError(
+                    f"parameter {name} is empty; a link with keys needs key_file and server_key"
+                )
         return ClientKeys.read(Path(model.key_file).expanduser(), os.path.expanduser(model.server_key))
     if beyond and not model.unencrypted:
         raise ConfigError(

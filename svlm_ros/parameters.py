@@ -68,7 +68,10 @@ class ModelParameters:
         False, "backend zmq: reach a server on another machine without keys; anyone on the way can look on"
     )
     jpeg_quality: int = _setting(
-        85, "backend zmq: quality of the pictures on the way; 0 sends PNG, which loses nothing", minimum=0, maximum=100
+        85,
+        "backend zmq: quality of the pictures on the way; 0 sends PNG, which loses nothing",
+        minimum=0,
+        maximum=100,
     )
 
     @property

@@ -193,6 +193,8 @@ class StreamNode(LifecycleNode):
         self._failure = ""
         self._shown = False
         model, camera = self._settings.model, self._settings.own.camera or self._images.topic
+        if model.endpoint and not model.remote:
+            self.get_logger().warning("endpoint is set, but backend is local: the model runs in this process")
         self._link = Link(camera, self.get_logger()) if model.remote else None
         self._worker = Worker(
             self._link or self._supply,
