@@ -17,20 +17,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-import importlib.util
 import itertools
 from pathlib import Path
 import re
 from typing import Any, NamedTuple
 
 import numpy as np
-from svlm_core.errors import ConfigError
+from svlm_core.evaluation.plotting import COLOURS, dress, GREY, new_figure, save_figure
 
 WIDTH_PX, HEIGHT_PX = 1200, 504  # as wide as a README shows
-_DPI = 120
-# Okabe and Ito's palette, which the colour-blind tell apart (https://jfly.uni-koeln.de/color/)
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_GREY = "#555555"
 _POINTS = 150  # of a line, each of a stretch of chunks
 _LONG_CHUNKS = 1000  # from here on the age is drawn logarithmically
 _LABEL_GAP = 0.075  # least distance of two labels, in heights of a panel
@@ -46,18 +41,6 @@ class _End(NamedTuple):
     colour: str
 
 
-def check_plotting(path: Path) -> None:
-    """Before the work: can the picture be drawn?
-
-    Raises:
-        ConfigError: matplotlib is missing, or the name's ending is not one that is drawn.
-    """
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise ConfigError(f"--plot {path}: must end in .png, .svg or .pdf")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ConfigError("--plot needs matplotlib: pip install 'svlm_ros[plot]'")
-
-
 def draw_efficiency(figures: dict[str, Any], title: str, path: Path) -> None:
     """Draw what `measure_efficiency` returned.
 
@@ -69,13 +52,9 @@ def draw_efficiency(figures: dict[str, Any], title: str, path: Path) -> None:
     Raises:
         ConfigError: the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     drawn = {name: policy for name, policy in figures["policies"].items() if policy["chunk_ms"]}
-    figure = Figure((WIDTH_PX / _DPI, HEIGHT_PX / _DPI), dpi=_DPI)
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=10, color=_GREY, x=0.01, horizontalalignment="left")
+    figure = new_figure(WIDTH_PX, HEIGHT_PX)
+    figure.suptitle(title, fontsize=10, color=GREY, x=0.01, horizontalalignment="left")
     panels = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.045, right=0.855, top=0.83, bottom=0.12, wspace=0.5)
     ends = [
@@ -85,10 +64,7 @@ def draw_efficiency(figures: dict[str, Any], title: str, path: Path) -> None:
     figure.canvas.draw()  # settles the axes, from which the labels' places follow
     for axes, labels in zip(panels, ends, strict=True):
         _label(axes, labels)
-    try:
-        figure.savefig(path, dpi=_DPI)
-    except OSError as error:
-        raise ConfigError(f"--plot {path}: cannot be written ({error.strerror})") from error
+    save_figure(figure, path)
 
 
 def _lines(
@@ -102,20 +78,16 @@ def _lines(
     from matplotlib.ticker import LogLocator, NullFormatter
 
     longest = max((len(policy["chunk_ms"]) for policy in policies.values()), default=1)
-    axes.set_title(title, loc="left", fontsize=10)
-    axes.set_xlabel("chunk", color=_GREY, fontsize=9)
+    dress(axes, title, "chunk")
     axes.set_yscale("log")
     if longest > _LONG_CHUNKS:
         axes.set_xscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", which="both", color="#e8e8e8", linewidth=0.5)
-    axes.tick_params(colors=_GREY, labelsize=8)
     ends = []
     for number, (name, policy) in enumerate(policies.items()):
-        colour, values = _COLOURS[number % len(_COLOURS)], values_of(policy)
+        colour, values = COLOURS[number % len(COLOURS)], values_of(policy)
         x, y = _thin(values, longest > _LONG_CHUNKS, summary)
         above = len(policies) - number  # the first named is drawn over the others
         axes.plot(x, y, color=colour, linewidth=1.6, zorder=2 + above)

@@ -26,12 +26,14 @@ everything pending.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
 from svlm_core.cache.arena import KVArena
-from svlm_core.cache.segments import HEAD, Role, Segment
+from svlm_core.cache.segments import HEAD, Role, Segment, VisionSpan
 from svlm_core.cache.window import Retention
 import torch
 from torch import Tensor
@@ -120,6 +122,54 @@ class CachedContext:
     def _positions(self) -> np.ndarray:
         """Absolute M-RoPE position of each cached token, float32 [3, cached tokens], logical order."""
         return self._position_of[:, : self._cached]
+
+    def freeze(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that `thaw` needs to go on from here to the same numbers: tensors, and JSON's types.
+
+        Raises:
+            RuntimeError: a chunk is in work.
+        """
+        if any(segment.features is not None for segment in self.segments):
+            raise RuntimeError("freeze() between chunks only")
+        live = self.arena.length
+        tensors = {
+            "kv": self.arena.kv[:, :, :, :live].contiguous(),
+            "slots": torch.from_numpy(self.slots),
+            "positions": torch.from_numpy(self._positions),
+            **{f"speech.{chunk}": keys for chunk, keys in self._speech_keys.items()},
+        }
+        if self._head_keys is not None:
+            tensors["head"] = self._head_keys
+        segments = [
+            (segment.role.value, segment.chunk, segment.ids, segment.vision and astuple(segment.vision))
+            for segment in self.segments
+        ]
+        plain = {"segments": segments, "origin": self.origin, "next_position": self.next_position}
+        return tensors, plain
+
+    def thaw(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+        """Go on from where another context was frozen; this one is empty, and has room for it.
+
+        Raises:
+            CacheFullError: it has not.
+        """
+        self.arena.reserve(live := tensors["kv"].shape[3])
+        self.arena.extend(live)
+        self.arena.kv[:, :, :, :live] = tensors["kv"].to(self.arena.kv)
+        self._cached = len(tensors["slots"])
+        self._slot_of[: self._cached] = tensors["slots"].numpy()
+        self._position_of[:, : self._cached] = tensors["positions"].numpy()
+        self.origin, self.next_position = plain["origin"], plain["next_position"]
+        keys = {name: tensor.to(self.arena.kv.device) for name, tensor in tensors.items()}
+        self._head_keys = keys.get("head")
+        self._speech_keys = {
+            int(name.removeprefix("speech.")): tensor
+            for name, tensor in keys.items()
+            if name.startswith("speech.")
+        }
+        for role, chunk, ids, vision in plain["segments"]:
+            span = vision and VisionSpan(vision[0], vision[1], tuple(vision[2]))
+            self.append(Segment(Role(role), chunk, list(ids), span))
 
     def append(self, *segments: Segment) -> None:
         """Add segments at the end; their tokens are pending."""

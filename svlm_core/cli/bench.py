@@ -24,7 +24,7 @@ from typing import Any
 
 from svlm_core.bench.gpus import find_gpu, GPUS
 from svlm_core.bench.plan import Assumptions, plan, terms_of, WEIGHTS
-from svlm_core.bench.plot import check_plotting, draw_efficiency
+from svlm_core.bench.plot import draw_efficiency
 from svlm_core.bench.shapes import ALIASES, find_shape, Shape, SHAPES, VISUAL_TOKEN_PX
 from svlm_core.bench.tables import capacity_table, efficiency_table, limit_table, plan_table
 from svlm_core.cli.bench_options import (
@@ -42,6 +42,7 @@ from svlm_core.cli.bench_options import (
 from svlm_core.cli.figures import add_json_option, check_writable, hand_out
 from svlm_core.config import POLICIES, StreamConfig
 from svlm_core.errors import ConfigError
+from svlm_core.evaluation.plotting import check_plotting
 from tqdm import tqdm
 
 _SHAPES = ", ".join(f"{shape.name} ({shape.parameters:,} parameters)" for shape in SHAPES.values())

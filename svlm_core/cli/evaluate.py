@@ -23,7 +23,9 @@ import sys
 from typing import Any, TYPE_CHECKING
 
 from svlm_core.cli.settings import add_model_options, load
+from svlm_core.config import POLICIES
 from svlm_core.errors import ConfigError
+from svlm_core.evaluation.plotting import check_plotting
 from svlm_core.sources.bag import BagSource
 from svlm_core.world import FIRST_EVALUATION_SEED
 from tqdm import tqdm
@@ -40,12 +42,27 @@ def add_parser(verbs: Any) -> None:
         "world",
         help="accuracy and cost over hours of the synthetic world",
         description="Stream an unseen world, recorded-source speed, and compare every second with its truth. "
-        "Ctrl-C ends early and keeps what was measured.",
+        "Ctrl-C ends early and keeps what was measured; --resume goes on later.",
     )
     world.add_argument(
         "--seed", type=int, default=FIRST_EVALUATION_SEED, help="which world (default: %(default)s)"
     )
     world.add_argument("--seconds", type=int, default=7200, help="length (default: %(default)s)")
+    world.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="save the stream here every ten minutes of it and at the end; the same command goes on from "
+        "there after Ctrl-C or a power cut, and further with a larger --seconds",
+    )
+    world.add_argument(
+        "--policies",
+        metavar="LIST",
+        help=f"stream the world once under each: all, or some of {','.join(POLICIES)}; prints a table",
+    )
+    world.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="draw accuracy and cost over the stream's age"
+    )
     world.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     add_model_options(world)
     world.set_defaults(run=run_world)
@@ -80,18 +97,41 @@ def run_world(options: argparse.Namespace) -> int:
         raise ConfigError(f"--seed {options.seed}: seeds below {FIRST_EVALUATION_SEED} are for training only")
     if options.seconds < 1:
         raise ConfigError(f"--seconds must be at least 1, got {options.seconds}")
+    if options.policies and options.resume:
+        raise ConfigError("--resume is of one stream, --policies runs several: give one of them")
+    policies = _policies(options.policies) if options.policies else [None]
+    if options.plot:
+        check_plotting(options.plot)
     if options.json:
         _write(options.json, "a", "")  # a name that cannot be written is reported before the hours
     model, config = load(options)
+    from svlm_core.evaluation.policies import draw_policies, policies_table
     from svlm_core.evaluation.world import evaluate_world
 
-    with tqdm(total=options.seconds, unit="s", desc=f"world {options.seed}", file=sys.stderr) as bar:
-        figures = evaluate_world(model, config, options.seed, options.seconds, bar)
-    text = json.dumps(figures, indent=2)
-    print(text)
+    runs = []
+    for policy in policies:
+        settings = config.replace({"policy": policy}, "--policies") if policy else config
+        name = f"world {options.seed} {policy or ''}".rstrip()
+        with tqdm(total=options.seconds, unit="s", desc=name, file=sys.stderr) as bar:
+            runs.append(evaluate_world(model, settings, options.seed, options.seconds, bar, options.resume))
+        if runs[-1]["stopped"] == "interrupted":
+            break
+    text = json.dumps(runs if options.policies else runs[0], indent=2)
+    print(policies_table(runs) if options.policies else text)
     if options.json:
         _write(options.json, "w", text + "\n")
+    if options.plot:
+        title = f"{model.name}, world {options.seed}, {options.seconds / 3600:g} h"
+        draw_policies(runs, title, options.plot)
     return 0
+
+
+def _policies(text: str) -> list[str]:
+    names = list(POLICIES) if text == "all" else [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in POLICIES:
+            raise ConfigError(f"--policies {name!r}: not one of all, {', '.join(POLICIES)}")
+    return names
 
 
 def run_bag(options: argparse.Namespace) -> int:

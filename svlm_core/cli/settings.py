@@ -28,13 +28,23 @@ if TYPE_CHECKING:
     from svlm_core.model.adapter import StreamModel
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """--model, --device, --dtype, --quantize, --threads, --config, and a field of StreamConfig each."""
+def add_model_options(parser: argparse.ArgumentParser, many_devices: bool = False) -> None:
+    """--model, --device, --dtype, --quantize, --threads, --config, and a field of StreamConfig each.
+
+    Args:
+        parser: of a verb.
+        many_devices: --devices in place of --device.
+    """
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model", help="a local folder or a hub id of the form org/name (default: tiny, which is built in)"
     )
-    group.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (default: %(default)s)")
+    if many_devices:
+        group.add_argument(
+            "--devices", default="cpu", help="cpu, cuda, cuda:0,cuda:1: a worker each (default: %(default)s)"
+        )
+    else:
+        group.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (default: %(default)s)")
     group.add_argument(
         "--dtype",
         default="float32",
@@ -72,6 +82,19 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
             )
 
 
+def given_settings(options: argparse.Namespace) -> tuple[tuple[dict[str, Any], str], ...]:
+    """The fields of --config and of the command line, and where they come from, the latter winning.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    given = {
+        f.name: getattr(options, f.name) for f in fields(StreamConfig) if getattr(options, f.name) is not None
+    }
+    file = read_yaml(options.config) if options.config else {}
+    return (file, str(options.config)), (given, "command line")
+
+
 def load(options: argparse.Namespace) -> tuple[StreamModel, StreamConfig]:
     """The model and the settings that the options describe.
 
@@ -80,10 +103,7 @@ def load(options: argparse.Namespace) -> tuple[StreamModel, StreamConfig]:
     """
     if options.threads < 0:
         raise ConfigError(f"--threads must not be negative, got {options.threads}")
-    given: dict[str, Any] = {
-        f.name: getattr(options, f.name) for f in fields(StreamConfig) if getattr(options, f.name) is not None
-    }
-    file = read_yaml(options.config) if options.config else {}
+    settings = given_settings(options)
     from svlm_core.model.load import (
         EMBEDDED,
         load_model,
@@ -101,4 +121,4 @@ def load(options: argparse.Namespace) -> tuple[StreamModel, StreamConfig]:
     model = load_model(name, dtype=dtype, device=options.device)
     if options.quantize:
         quantize(model, options.quantize)
-    return model, stream_config(model, (file, str(options.config)), (given, "command line"))
+    return model, stream_config(model, *settings)

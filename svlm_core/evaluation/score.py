@@ -16,7 +16,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ import numpy as np
 
 AGE_EDGES_S = (0, 30, 60, 120, 300, 600)  # of memory: seconds since the digit was last said; the last is open
 QUARTERS = 4
+HOUR_S = 3600
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,100 @@ class Judged:
         return self.said == self.truth
 
 
-def score(seconds: Sequence[Judged]) -> dict[str, Any]:
+class Tally:
+    """Seconds judged so far, seven bytes each: a stream may go on for days.
+
+    Attributes:
+        right: whether the same was said as is true, bool [n].
+        said: whether anything was said, bool [n].
+        true: whether there was anything to say, bool [n].
+        age_s: of a memory, -1 for all else, int32 [n].
+    """
+
+    def __init__(self) -> None:
+        """Nothing is judged yet."""
+        self._flags, self._sorts, self._ages = array("B"), array("B"), array("i")
+        self._names: list[tuple[str, str]] = []  # kind and sense of each sort
+        self._rights = 0
+
+    @classmethod
+    def of(cls, seconds: Iterable[Judged]) -> Tally:
+        """All of some seconds."""
+        tally = cls()
+        for second in seconds:
+            tally.add(second)
+        return tally
+
+    def __len__(self) -> int:
+        """Seconds."""
+        return len(self._flags)
+
+    def add(self, second: Judged) -> None:
+        """Count one more."""
+        name = second.kind, second.sense
+        if name not in self._names:
+            self._names.append(name)
+        self._rights += second.right
+        self._flags.append(second.right | bool(second.said) << 1 | bool(second.truth) << 2)
+        self._sorts.append(self._names.index(name))
+        self._ages.append(-1 if second.age_s is None else second.age_s)
+
+    @property
+    def right_share(self) -> float:
+        """Share of all seconds that are right; 0 before the first."""
+        return self._rights / len(self) if len(self) else 0.0
+
+    @property
+    def right(self) -> np.ndarray:
+        """See the class."""
+        return self._flag(0)
+
+    @property
+    def said(self) -> np.ndarray:
+        """See the class."""
+        return self._flag(1)
+
+    @property
+    def true(self) -> np.ndarray:
+        """See the class."""
+        return self._flag(2)
+
+    @property
+    def age_s(self) -> np.ndarray:
+        """See the class."""
+        return np.array(self._ages, np.int32)
+
+    def of_sort(self, name: str) -> np.ndarray:
+        """Which seconds are of a kind or sense, bool [n]."""
+        sorts = [i for i, names in enumerate(self._names) if name in names]
+        return np.isin(np.array(self._sorts, np.uint8), sorts)
+
+    @property
+    def sorts(self) -> list[str]:
+        """Kinds and senses of the seconds in which there was something to say."""
+        there = np.unique(np.array(self._sorts, np.uint8)[self.true])
+        return sorted({name for i in there for name in self._names[i]} - {""})
+
+    def freeze(self) -> tuple[dict[str, np.ndarray], list[tuple[str, str]]]:
+        """All of it, for `thaw`: arrays, and JSON's types."""
+        arrays = {"flags": self._flags, "sorts": self._sorts, "ages": self._ages}
+        return {name: np.array(values) for name, values in arrays.items()}, self._names
+
+    @classmethod
+    def thaw(cls, arrays: Mapping[str, np.ndarray], names: Iterable[Sequence[str]]) -> Tally:
+        """What was frozen."""
+        tally = cls()
+        for name, values in (("flags", tally._flags), ("sorts", tally._sorts), ("ages", tally._ages)):
+            values.frombytes(arrays[name].tobytes())
+        tally._names = [(kind, sense) for kind, sense in names]
+        tally._rights = int(tally.right.sum())
+        return tally
+
+    def _flag(self, bit: int) -> np.ndarray:
+        return (np.array(self._flags, np.uint8) >> bit & 1).astype(bool)
+
+
+def score(seconds: Tally | Sequence[Judged]) -> dict[str, Any]:
     """Figures of a stream; None stands where nothing of the kind occurred.
 
     Returns:
@@ -51,32 +146,38 @@ def score(seconds: Sequence[Judged]) -> dict[str, Any]:
         silence_recall: share of seconds to be silent that were.
         accuracy_by_kind: by verb (new, back, stops, goes, gone) and by sense (seen now, motion, memory).
         accuracy_by_quarter: event accuracy of each quarter of the stream.
+        accuracy_by_hour: of each hour, memory_by_hour of its memories; only if there are two.
         memory_by_age: for each age, {"accuracy", "n"}.
     """
-    events = [second for second in seconds if second.truth]
-    quiet = [second for second in seconds if not second.said]
-    to_be_quiet = [second for second in seconds if not second.truth]
-    kinds = ({event.kind for event in events} | {event.sense for event in events}) - {""}
-    by_kind = {kind: _share([e for e in events if kind in (e.kind, e.sense)]) for kind in sorted(kinds)}
-    parts = np.array_split(np.arange(len(seconds)), QUARTERS)
-    memories = [event for event in events if event.age_s is not None]
+    tally = seconds if isinstance(seconds, Tally) else Tally.of(seconds)
+    right, true, age_s = tally.right, tally.true, tally.age_s
     by_age = {}
     for low, high in zip(AGE_EDGES_S, (*AGE_EDGES_S[1:], float("inf")), strict=True):
-        aged = [event for event in memories if event.age_s is not None and low <= event.age_s < high]
+        aged = true & (age_s >= low) & (age_s < high)
         by_age[f"{low}-{high:.0f} s" if high < float("inf") else f"{low} s and more"] = {
-            "accuracy": _share(aged),
-            "n": len(aged),
+            "accuracy": share(right, aged),
+            "n": int(aged.sum()),
         }
-    return {
-        "event_accuracy": _share(events),
-        "n_events": len(events),
-        "silence_precision": _share(quiet),
-        "silence_recall": _share(to_be_quiet),
-        "accuracy_by_kind": by_kind,
-        "accuracy_by_quarter": [_share([seconds[i] for i in part if seconds[i].truth]) for part in parts],
+    figures = {
+        "event_accuracy": share(right, true),
+        "n_events": int(true.sum()),
+        "silence_precision": share(right, ~tally.said),
+        "silence_recall": share(right, ~true),
+        "accuracy_by_kind": {name: share(right, true & tally.of_sort(name)) for name in tally.sorts},
+        "accuracy_by_quarter": _by_part(right, true, np.array_split(np.arange(len(right)), QUARTERS)),
         "memory_by_age": by_age,
     }
+    hours = np.split(np.arange(len(right)), range(HOUR_S, len(right), HOUR_S))
+    if len(hours) > 1:
+        figures["accuracy_by_hour"] = _by_part(right, true, hours)
+        figures["memory_by_hour"] = _by_part(right, true & (age_s >= 0), hours)
+    return figures
 
 
-def _share(seconds: Sequence[Judged]) -> float | None:
-    return round(sum(second.right for second in seconds) / len(seconds), 4) if seconds else None
+def _by_part(right: np.ndarray, which: np.ndarray, parts: Sequence[np.ndarray]) -> list[float | None]:
+    return [share(right[part], which[part]) for part in parts]
+
+
+def share(right: np.ndarray, which: np.ndarray) -> float | None:
+    """Share of right ones among `which`, bool [n] both; None if there are none."""
+    return round(float(right[which].mean()), 4) if which.any() else None

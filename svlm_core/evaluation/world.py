@@ -16,23 +16,30 @@
 
 from __future__ import annotations
 
+from array import array
 import itertools
+from pathlib import Path
 import resource
 import sys
 from typing import Any, Protocol
 
 import numpy as np
 from svlm_core.config import StreamConfig
-from svlm_core.errors import CacheFullError
-from svlm_core.evaluation.score import Judged, score
+from svlm_core.errors import CacheFullError, ConfigError
+from svlm_core.evaluation.score import Judged, score, share, Tally
 from svlm_core.frames import Chunk, Frame, NS_PER_S
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.session import StreamSession
+from svlm_core.stream.snapshot import load_stream, save_stream
 from svlm_core.world.render import Renderer
 from svlm_core.world.scene import seconds, WORLD_FPS, WorldSecond
+import torch
 
 _WARM_UP = 0.1  # part of the stream before memory and time are compared
+_SETTLED_S = 60  # seconds after which a process that goes on with a saved stream has settled
 _REFRESH_S = 20
+_SAVE_EVERY_S = 600
+PART_S = 300  # of the curves
 
 
 class Progress(Protocol):
@@ -45,70 +52,168 @@ class Progress(Protocol):
         """Show figures."""
 
 
+class WorldRun:
+    """One world through one stream, second by second; may be saved and taken up again.
+
+    Attributes:
+        tally: the seconds judged so far.
+    """
+
+    def __init__(self, model: StreamModel, config: StreamConfig, seed: int, length_s: int) -> None:
+        """Prepare to stream `length_s` seconds of the world `seed`."""
+        self._session = StreamSession(model, config)
+        self._config, self._seed, self._length_s = config, seed, length_s
+        self.tally = Tally()
+        self._chunk_ms = array("f")
+        self._stage_ms: dict[str, array[float]] = {}
+        self._cache_max, self._warm_bytes = 0, 0
+
+    def load(self, file: Path) -> None:
+        """Go on from a file that `save` wrote.
+
+        Raises:
+            ConfigError: it is of another world, model or settings, or damaged.
+        """
+        arrays, notes = load_stream(self._session, file)
+        if notes["seed"] != self._seed:
+            raise ConfigError(f"{file}: a stream of world {notes['seed']}, not {self._seed}")
+        numbers = {name: tensor.numpy() for name, tensor in arrays.items()}
+        self.tally = Tally.thaw(numbers, notes["sorts"])
+        self._chunk_ms.frombytes(numbers["chunk_ms"].tobytes())
+        for stage in notes["stages"]:
+            self._stage_ms[stage] = array("f", numbers[f"ms.{stage}"].tobytes())
+        self._cache_max = notes["cache_max"]
+
+    def save(self, file: Path) -> None:
+        """Write everything that is needed to go on to the same figures."""
+        arrays, sorts = self.tally.freeze()
+        arrays["chunk_ms"] = np.array(self._chunk_ms)
+        arrays |= {f"ms.{stage}": np.array(ms) for stage, ms in self._stage_ms.items()}
+        notes = {
+            "seed": self._seed,
+            "sorts": sorts,
+            "stages": [*self._stage_ms],
+            "cache_max": self._cache_max,
+        }
+        save_stream(self._session, file, {name: torch.from_numpy(a) for name, a in arrays.items()}, notes)
+
+    def run(self, progress: Progress, saved: Path | None = None) -> str | None:
+        """Stream on to the end, saving every _SAVE_EVERY_S seconds of it; Ctrl-C or a full cache ends early.
+
+        Returns:
+            Why the stream ended early, None if it did not.
+        """
+        first = len(self.tally)
+        if first:
+            progress.update(first)
+        warm_s = max(int(self._length_s * _WARM_UP), first + _SETTLED_S if first else 0)
+        renderer = Renderer(self._seed)
+        try:
+            for second in itertools.islice(seconds(self._seed), first, self._length_s):
+                self._step(second, renderer)
+                if second.index == warm_s:
+                    self._warm_bytes = resident_bytes()
+                progress.update(1)
+                if second.index % _REFRESH_S == 0:
+                    right = self.tally.right_share
+                    progress.set_postfix(right=f"{right:.3f}", ms=f"{self._chunk_ms[-1]:.1f}")
+                if saved and len(self.tally) % _SAVE_EVERY_S == 0:
+                    self.save(saved)
+        except (
+            KeyboardInterrupt,
+            CacheFullError,
+        ) as reason:  # policy full ends so: how far it came is a figure
+            if not len(self.tally):
+                raise
+            if saved:
+                self.save(saved)
+            return str(reason) or "interrupted"
+        return None
+
+    def figures(self) -> dict[str, Any]:
+        """The figures of the seconds so far; see evaluate_world."""
+        chunk_ms, warm_bytes = np.array(self._chunk_ms), self._warm_bytes
+        config = self._config
+        return {
+            **score(self.tally),
+            "latency_ratio": _latency_ratio(chunk_ms),
+            "rss_growth_mb": round((resident_bytes() - warm_bytes) / 1e6, 2) if warm_bytes else None,
+            "chunk_ms_p50": round(float(np.median(chunk_ms)), 3),
+            "chunk_ms_p99": round(float(np.percentile(chunk_ms, 99)), 3),
+            "stage_ms_p50": {stage: round(float(np.median(ms)), 3) for stage, ms in self._stage_ms.items()},
+            "cache_tokens_max": self._cache_max,
+            "capacity_tokens": self._session.capacity_tokens,
+            "curve": self._curve(chunk_ms),
+            "seconds": len(self.tally),
+            "seed": self._seed,
+            "policy": config.policy,
+            "vision_window_s": config.vision_window_s,
+            "text_sink_tokens": config.text_sink_tokens,
+            "text_window_tokens": config.text_window_tokens,
+        }
+
+    def _curve(self, chunk_ms: np.ndarray) -> list[dict[str, float | None]]:
+        """Event accuracy and median time of a chunk, for each PART_S seconds."""
+        right, true = self.tally.right, self.tally.true
+        starts = range(0, len(right), PART_S)
+        return [
+            {
+                "events": share(right[i : i + PART_S], true[i : i + PART_S]),
+                "ms": round(float(np.median(chunk_ms[i : i + PART_S])), 3),
+            }
+            for i in starts
+        ]
+
+    def _step(self, second: WorldSecond, renderer: Renderer) -> None:
+        result = self._session.step(_chunk(second, renderer))
+        self._chunk_ms.append(sum(result.stage_ms.values()))
+        for stage, ms in result.stage_ms.items():
+            self._stage_ms.setdefault(stage, array("f")).append(ms)
+        self._cache_max = max(self._cache_max, result.cache_tokens)
+        self.tally.add(Judged(result.text, second.sentence or "", second.kind, second.sense, second.age_s))
+
+
 def evaluate_world(
-    model: StreamModel, config: StreamConfig, seed: int, length_s: int, progress: Progress
+    model: StreamModel,
+    config: StreamConfig,
+    seed: int,
+    length_s: int,
+    progress: Progress,
+    saved: Path | None = None,
 ) -> dict[str, Any]:
     """Stream `length_s` seconds of the world `seed`; Ctrl-C or a full cache ends early, figures kept.
+
+    Args:
+        model: the model.
+        config: the stream's settings.
+        seed: which world.
+        length_s: how much of it.
+        progress: is shown the figures on the way.
+        saved: a file to which the stream is saved every ten minutes of it and at the end; if it is there
+            already, the stream goes on from it.
 
     Returns:
         The figures of svlm_core.evaluation.score, and
         latency_ratio: median chunk time of the last tenth over that of the second tenth.
-        rss_growth_mb: growth of resident memory from the end of the first tenth to the end.
+        rss_growth_mb: growth of resident memory from the end of the first tenth to the end; of this process,
+            where it went on with a saved stream.
         chunk_ms_p50, chunk_ms_p99: wall time of a chunk, all stages, milliseconds.
         stage_ms_p50: the same by stage.
+        curve: for each PART_S seconds, {"events": event accuracy, "ms": median time of a chunk}.
         cache_tokens_max, capacity_tokens: largest and possible length of the KV cache.
         stopped: why the stream ended early, None when it did not.
         seconds, seed, policy, vision_window_s, text_sink_tokens, text_window_tokens: what was run.
+
+    Raises:
+        ConfigError: the saved stream is of another world, model or settings.
     """
-    session = StreamSession(model, config)
-    renderer = Renderer(seed)
-    judged: list[Judged] = []
-    chunk_ms = np.zeros(length_s)  # allocated before memory is compared
-    stages: dict[str, np.ndarray] = {}
-    cache_max, warm_bytes, right = 0, 0, 0
-    stopped: str | None = None
-    try:
-        for second in itertools.islice(seconds(seed), length_s):
-            result = session.step(_chunk(second, renderer))
-            i = second.index
-            chunk_ms[i] = sum(result.stage_ms.values())
-            for stage, ms in result.stage_ms.items():
-                stages.setdefault(stage, np.zeros(length_s))[i] = ms
-            cache_max = max(cache_max, result.cache_tokens)
-            truth = second.sentence or ""
-            judged.append(Judged(result.text, truth, second.kind, second.sense, second.age_s))
-            right += judged[-1].right
-            if i == int(length_s * _WARM_UP):
-                warm_bytes = resident_bytes()
-            progress.update(1)
-            if i % _REFRESH_S == 0:
-                progress.set_postfix(right=f"{right / len(judged):.3f}", ms=f"{chunk_ms[i]:.1f}")
-    except (
-        KeyboardInterrupt,
-        CacheFullError,
-    ) as reason:  # policy full ends so, and how far it came is the figure
-        if not judged:
-            raise
-        stopped = str(reason) or "interrupted"
-    done = len(judged)
-    chunk_ms = chunk_ms[:done]
-    return {
-        **score(judged),
-        "latency_ratio": _latency_ratio(chunk_ms),
-        "rss_growth_mb": round((resident_bytes() - warm_bytes) / 1e6, 2) if warm_bytes else None,
-        "chunk_ms_p50": round(float(np.median(chunk_ms)), 3),
-        "chunk_ms_p99": round(float(np.percentile(chunk_ms, 99)), 3),
-        "stage_ms_p50": {stage: round(float(np.median(ms[:done])), 3) for stage, ms in stages.items()},
-        "cache_tokens_max": cache_max,
-        "capacity_tokens": session.capacity_tokens,
-        "seconds": done,
-        "stopped": stopped,
-        "seed": seed,
-        "policy": config.policy,
-        "vision_window_s": config.vision_window_s,
-        "text_sink_tokens": config.text_sink_tokens,
-        "text_window_tokens": config.text_window_tokens,
-    }
+    run = WorldRun(model, config, seed, length_s)
+    if saved and saved.exists():
+        run.load(saved)
+    stopped = run.run(progress, saved)
+    if saved and not stopped:
+        run.save(saved)
+    return {**run.figures(), "stopped": stopped}
 
 
 def _latency_ratio(chunk_ms: np.ndarray) -> float | None:

@@ -26,6 +26,7 @@ from types import TracebackType
 
 from svlm_core.errors import ConfigError
 from svlm_core.offload import wire
+from svlm_core.offload.guard import Guard
 from svlm_core.offload.keys import AllowList, KeyPair, KeyStore, parse_public, read_pair
 from svlm_core.offload.rates import RateLimit
 import zmq
@@ -101,8 +102,10 @@ class ServerSecurity:
     """Who may connect to a server; a context manager.
 
     With keys, a thread of the context answers ZeroMQ's question about every connection (ZAP) from the list of
-    allowed keys as it is at that moment. Messages of a connection carry the name of its key:
-    `frame.get("User-Id")` of their first part.
+    allowed keys as it is at that moment. Messages of a connection carry the name of its key. A second thread
+    ends connections: of revoked keys, of strangers who say nothing, of messages without end.
+
+    Close the socket first and this afterwards.
     """
 
     def __init__(
@@ -123,6 +126,7 @@ class ServerSecurity:
         self._bind = bind
         self._pair: KeyPair | None = None
         self._door: _Door | None = None
+        self._guard: Guard | None = None
         if keys_dir is not None:
             store = KeyStore(keys_dir)
             self._pair = store.server()
@@ -144,14 +148,31 @@ class ServerSecurity:
         return None if self._pair is None else self._pair.public
 
     def secure(self, socket: zmq.Socket) -> None:
-        """Set a socket up before it is bound: keys, limits, heartbeats."""
+        """Set a socket up before it is bound: keys, limits, heartbeats. Its monitor is taken from now on."""
         _harden(socket, self._bind, wire.MAX_IMAGE_BYTES)
+        self._guard = Guard(socket, self.allows)
         if self._pair is not None:
             socket.curve_server = True
             socket.curve_secretkey = self._pair.secret
             socket.zap_domain = _ZAP_DOMAIN
             # without this libzmq lets everybody in when nobody answers
             socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+    def hear(self, message: zmq.Frame) -> str | None:
+        """Take note that a message came: a connection that never brings one is ended.
+
+        Args:
+            message: any part of it, received with copy=False.
+
+        Returns:
+            The name of its key, "" without keys; None when the key was revoked, and nothing may be served.
+        """
+        user = ""
+        if self._pair is not None:
+            user = str(message.get("User-Id"))
+        if self._guard is not None:
+            self._guard.hear(message, user)
+        return user if self.allows(user) else None
 
     def allows(self, user: str) -> bool:
         """Whether the connections of a key that was let in may stay: not after it was revoked.
@@ -166,6 +187,9 @@ class ServerSecurity:
         if self._door is not None:
             self._door.stop()
             self._door = None
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
 
 
 class _Door(ThreadAuthenticator):

@@ -37,7 +37,7 @@ from svlm_core.stream.budget import ChunkBudget
 from svlm_core.stream.query import Query
 from svlm_core.stream.result import ChunkResult
 from svlm_core.stream.runner import Answer, Choose, Runner, Work
-from svlm_core.stream.session import Steps, StreamSession
+from svlm_core.stream.session import Hear, Steps, StreamSession
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class _Job:
     chunk: Chunk
     budget: ChunkBudget
     query: Query | None
+    hear: Hear | None
     since_s: float
     vision: Future[VisionInput] = field(default_factory=Future)
     done: Future[ChunkResult] = field(default_factory=Future)
@@ -108,6 +109,10 @@ class EngineStream:
         """As StreamSession.said_text."""
         return self._session.said_text
 
+    def words(self, token_ids: Sequence[int]) -> str:
+        """As StreamSession.words."""
+        return self._session.words(token_ids)
+
     def preprocess(self, chunk: Chunk) -> VisionInput:
         """As StreamSession.preprocess."""
         return self._session.preprocess(chunk)
@@ -126,6 +131,7 @@ class EngineStream:
         vision: VisionInput | None = None,
         budget: ChunkBudget | None = None,
         query: Query | None = None,
+        hear: Hear | None = None,
     ) -> Future[ChunkResult]:
         """Hand over the next chunk; does not block.
 
@@ -137,6 +143,7 @@ class EngineStream:
             vision: its frames, if `preprocess` has run already; otherwise a thread of the engine does it.
             budget: limits the time; `cancel` ends the chunk.
             query: a question that rides in the chunk; it goes with the chunk when that is replaced.
+            hear: as of StreamSession.steps; called in the engine's thread, so all streams wait for it.
 
         Returns:
             The result, or one of the errors of StreamSession.steps.
@@ -144,7 +151,7 @@ class EngineStream:
         Raises:
             EngineClosedError: the stream or the engine is closed.
         """
-        return self._engine._submit(self, chunk, vision, budget or ChunkBudget(), query)
+        return self._engine._submit(self, chunk, vision, budget or ChunkBudget(), query, hear)
 
     def step(
         self,
@@ -152,9 +159,10 @@ class EngineStream:
         vision: VisionInput | None = None,
         budget: ChunkBudget | None = None,
         query: Query | None = None,
+        hear: Hear | None = None,
     ) -> ChunkResult:
         """Submit and wait, with the arguments and errors of StreamSession.step."""
-        return self.submit(chunk, vision, budget, query).result()
+        return self.submit(chunk, vision, budget, query, hear).result()
 
     def cancel(self) -> None:
         """End the chunk in work after the step it is in."""
@@ -211,13 +219,15 @@ class Engine:
     ) -> None:
         self.close()
 
-    def open(self, config: StreamConfig, choose: Choose | None = None) -> EngineStream:
+    def open(
+        self, config: StreamConfig, choose: Choose | None = None, said: str | None = None
+    ) -> EngineStream:
         """Let a camera join; arguments as of StreamSession.
 
         Raises:
             EngineClosedError: the engine is closed.
         """
-        stream = EngineStream(self, StreamSession(self._model, config, choose, self._allocate))
+        stream = EngineStream(self, StreamSession(self._model, config, choose, self._allocate, said))
         with self._changed:
             if self._closing:
                 raise EngineClosedError("the engine is closed")
@@ -254,8 +264,9 @@ class Engine:
         vision: VisionInput | None,
         budget: ChunkBudget,
         query: Query | None,
+        hear: Hear | None,
     ) -> Future[ChunkResult]:
-        job = _Job(stream, chunk, budget, query, time.monotonic())
+        job = _Job(stream, chunk, budget, query, hear, time.monotonic())
         with self._changed:
             if self._closing or stream._closed:
                 raise EngineClosedError("this stream is closed")
@@ -373,7 +384,8 @@ class Engine:
             stream._reset_wanted = False
             stream._session.reset()
         try:
-            job.steps = stream._session.steps(job.chunk, job.vision.result(), job.budget, job.query)
+            vision = job.vision.result()
+            job.steps = stream._session.steps(job.chunk, vision, job.budget, job.query, job.hear)
         except Exception as error:
             job.done.set_exception(error)
             self._finish(job)

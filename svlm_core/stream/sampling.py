@@ -33,6 +33,15 @@ class Sampler:
         self.config = config
         self._generator = torch.Generator(device).manual_seed(config.sampling_seed)
 
+    @property
+    def random_state(self) -> Tensor:
+        """The random state, uint8; to be set on a sampler on the same kind of device only."""
+        return self._generator.get_state()
+
+    @random_state.setter
+    def random_state(self, state: Tensor) -> None:
+        self._generator.set_state(state.cpu())
+
     def __call__(self, logits: Tensor, counts: Tensor) -> Tensor:
         """Pick a token; nothing is read back to the CPU.
 

@@ -16,9 +16,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 import time
 from typing import Any, cast
 
@@ -50,6 +50,7 @@ import torch
 from torch import Tensor
 
 Steps = Generator[Work, Any, "ChunkResult"]
+Hear = Callable[[Sequence[int]], object]  # is told all token ids that the chunk has said so far
 
 _LONGEST_STREAM_S = 1e9  # thirty years: the widest time text a capacity is computed for
 
@@ -70,6 +71,7 @@ class StreamSession:
         config: StreamConfig,
         choose: Choose | None = None,
         allocate: Callable[[int], KVArena] | None = None,
+        said: str | None = None,
     ) -> None:
         """Prepare a stream; the KV cache is allocated with the first chunk, whose frames decide its size.
 
@@ -78,6 +80,8 @@ class StreamSession:
             config: this stream's settings.
             choose: picks the next token in place of the sampling that the settings describe.
             allocate: capacity -> where the cache is to be, if others shall lie beside it.
+            said: `said_text` of a stream that this one goes on from, until it is reset; what is too long to
+                be remembered is left out.
         """
         self.config = self._config = config  # the second is what the chunk in work goes by
         self._model = model
@@ -92,6 +96,8 @@ class StreamSession:
         sizes = (model.layers, model.kv_heads, model.head_dim, model.dtype, model.device)
         self._allocate = allocate or KVPools(1, *sizes)
         self.reset()
+        if said is not None:
+            self._said = self._remembered(self._protocol.words(said))
 
     @property
     def context(self) -> CachedContext:
@@ -124,11 +130,50 @@ class StreamSession:
         """
         return cast(str, self._model.tokenizer.decode(self._said, skip_special_tokens=True))
 
+    def words(self, token_ids: Sequence[int]) -> str:
+        """The text of what a chunk says, without the mark of silence and the end of the turn; any thread."""
+        speech = self._protocol.take_apart(list(token_ids)).speech
+        return cast(str, self._model.tokenizer.decode(speech, skip_special_tokens=True)).strip()
+
     def reset(self) -> None:
         """Forget everything, the random state included; the next chunk begins a new stream."""
         self._context: CachedContext | None = None
         self._choose: Choose = self._given_choose or Sampler(self._config, self._model.device)
         self._said = self._protocol.words(self._config.previous_text)  # the text so far, for the next head
+
+    @torch.inference_mode()
+    def freeze(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All of the stream between two chunks, as tensors and JSON's types; see svlm_core.stream.snapshot.
+
+        Raises:
+            RuntimeError: there was no chunk yet, or one is in work.
+            ConfigError: the policy computes the window anew from pictures, which are not kept.
+        """
+        if self._policy.recompute:
+            raise ConfigError(f"a stream of policy {self._config.policy} cannot be saved")
+        tensors, plain = self.context.freeze()
+        if isinstance(self._choose, Sampler):
+            tensors["random"] = self._choose.random_state
+        plain |= {"said": self._said, "frames": self._frames, "config": asdict(self._config)}
+        return tensors, plain
+
+    @torch.inference_mode()
+    def thaw(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+        """Go on from where a session of the same model and settings was frozen.
+
+        Raises:
+            ConfigError: it had other settings.
+        """
+        self.reset()
+        if plain["config"] != asdict(self._config):
+            raise ConfigError("the stream was frozen with other settings")
+        tokens, grid = plain["frames"]
+        self._frames = tokens, tuple(grid)
+        self._context = self._new_context()
+        self._context.thaw(tensors, plain)
+        self._said = list(plain["said"])
+        if isinstance(self._choose, Sampler):
+            self._choose.random_state = tensors["random"]
 
     def reconfigure(self, config: StreamConfig) -> None:
         """Take over other settings before the next chunk; from any thread.
@@ -176,10 +221,11 @@ class StreamSession:
         vision: VisionInput | None = None,
         budget: ChunkBudget | None = None,
         query: Query | None = None,
+        hear: Hear | None = None,
     ) -> ChunkResult:
         """Understand one chunk, alone. Arguments and errors are those of `steps`."""
         self._runner = self._runner or Runner(self._model)
-        return drive(self.steps(chunk, vision, budget, query), self._runner.run)
+        return drive(self.steps(chunk, vision, budget, query, hear), self._runner.run)
 
     @torch.inference_mode()
     def steps(
@@ -188,6 +234,7 @@ class StreamSession:
         vision: VisionInput | None = None,
         budget: ChunkBudget | None = None,
         query: Query | None = None,
+        hear: Hear | None = None,
     ) -> Steps:
         """Understand one chunk, in steps.
 
@@ -196,6 +243,7 @@ class StreamSession:
             vision: its frames, if `preprocess` has run already.
             budget: limits the time; no limit if not given.
             query: a question that rides in the chunk; its words are the answer.
+            hear: called after each token but the last; must be quick, and raise nothing.
 
         Yields:
             What the model is to do; send the answer, or throw the exception, that Runner gives for it.
@@ -231,16 +279,14 @@ class StreamSession:
                 context.remember_text()
                 context.rebase()
             with _timed(stage_ms, "decode"):
-                said, finish = yield from self._decode(context, chunk.index, token, budget)
+                said, finish = yield from self._decode(context, chunk.index, token, budget, hear)
             self._said = self._text_so_far(context)
         except CacheFullError:
             raise
         except Exception:
             self.reset()
             raise
-        speech = self._protocol.take_apart(said).speech
-        text = cast(str, self._model.tokenizer.decode(speech, skip_special_tokens=True)).strip()
-        return ChunkResult(text, tuple(said), tokens, context.cached_tokens, finish, stage_ms)
+        return ChunkResult(self.words(said), tuple(said), tokens, context.cached_tokens, finish, stage_ms)
 
     def _adopt(self, config: StreamConfig) -> None:
         """Go by these settings from now on, see `reconfigure`."""
@@ -258,8 +304,13 @@ class StreamSession:
         self._config = config
 
     def _begin(self, vision: VisionInput) -> CachedContext:
-        model = self._model
         self._frames = vision.tokens, vision.grid
+        return self._new_context()
+
+    def _new_context(self) -> CachedContext:
+        """An empty context with room for frames like those seen first."""
+        assert self._frames is not None
+        model = self._model
         arena = self._allocate(self._capacity(self._config, *self._frames))
         return CachedContext(arena, model.rotate, model.vocab_size, self._policy.contiguous)
 
@@ -300,7 +351,12 @@ class StreamSession:
     def _text_so_far(self, context: CachedContext) -> list[int]:
         """Ids of the old text and of the speech that is still in the context, no more than may stay."""
         roles = (Role.PREVIOUS, Role.SPEECH)
-        text = [i for segment in context.segments if segment.role in roles for i in segment.ids]
+        return self._remembered(
+            [i for segment in context.segments if segment.role in roles for i in segment.ids]
+        )
+
+    def _remembered(self, text: list[int]) -> list[int]:
+        """What may stay of a text."""
         start, stop = trim(len(text), self._limits) if self._policy.bounded else (0, 0)
         return text[:start] + text[stop:]
 
@@ -380,7 +436,12 @@ class StreamSession:
         return following
 
     def _decode(
-        self, context: CachedContext, chunk: int, token: int, budget: ChunkBudget
+        self,
+        context: CachedContext,
+        chunk: int,
+        token: int,
+        budget: ChunkBudget,
+        hear: Hear | None,
     ) -> Generator[Work, Any, tuple[list[int], str]]:
         """Generate from the first token on; the turn is left closed, its end pending."""
         config = self._config
@@ -397,6 +458,8 @@ class StreamSession:
             elif budget.spent:
                 finish = FINISH_DEADLINE
             else:
+                if hear:
+                    hear(said)
                 said.append((yield from self._say(context, said[-1])))
                 continue
             break

@@ -23,8 +23,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from svlm_core.bench.plot import check_plotting, draw_efficiency, HEIGHT_PX, WIDTH_PX
+from svlm_core.bench.plot import draw_efficiency, HEIGHT_PX, WIDTH_PX
 from svlm_core.errors import ConfigError
+from svlm_core.evaluation.plotting import check_plotting
 
 
 def policy(chunks: int, stopped: str | None = None, untrained_at: int | None = None) -> dict[str, Any]:

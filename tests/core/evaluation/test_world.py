@@ -19,9 +19,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 from svlm_core.cli.main import main
 from svlm_core.config import StreamConfig
+from svlm_core.errors import ConfigError
+from svlm_core.evaluation.policies import HEIGHT_PX, WIDTH_PX
+from svlm_core.evaluation.score import Judged, score
 from svlm_core.evaluation.world import evaluate_world
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import load_model
@@ -41,7 +45,7 @@ FIGURES = {
     *("event_accuracy", "n_events", "silence_precision", "silence_recall", "accuracy_by_kind"),
     *("accuracy_by_quarter", "memory_by_age", "latency_ratio", "rss_growth_mb", "chunk_ms_p50"),
     *("chunk_ms_p99", "stage_ms_p50", "cache_tokens_max", "capacity_tokens", "seconds", "stopped", "seed"),
-    *("policy", "vision_window_s", "text_sink_tokens", "text_window_tokens"),
+    *("curve", "policy", "vision_window_s", "text_sink_tokens", "text_window_tokens"),
 }
 
 
@@ -133,3 +137,63 @@ def test_a_wrong_option_is_one_line(
 ) -> None:
     assert main(["eval", "world", *options]) == 1
     assert capsys.readouterr().err == f"svlm: {message}\n"
+
+
+def test_an_interrupted_run_goes_on_to_the_same_figures(
+    model: StreamModel, config: StreamConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("svlm_core.evaluation.world._SAVE_EVERY_S", 4)
+    timed = {"latency_ratio", "rss_growth_mb", "chunk_ms_p50", "chunk_ms_p99", "stage_ms_p50", "curve"}
+    whole = evaluate_world(model, config, SEED, 20, Bar(patience=100))
+    file = tmp_path / "stream"
+    for patience in (6, 11):  # the second begins at 4, which the bar is told at once
+        assert evaluate_world(model, config, SEED, 20, Bar(patience), file)["stopped"] == "interrupted"
+    resumed = evaluate_world(model, config, SEED, 20, Bar(patience=100), file)
+    assert {k: v for k, v in resumed.items() if k not in timed} == {
+        k: v for k, v in whole.items() if k not in timed
+    }
+    assert evaluate_world(model, config, SEED, 24, Bar(patience=100), file)["seconds"] == 24, "and further"
+    with pytest.raises(ConfigError, match="a stream of world 1000007, not 1000008"):
+        evaluate_world(model, config, SEED + 1, 24, Bar(patience=100), file)
+
+
+def test_long_streams_are_told_by_the_hour() -> None:
+    wrong, right = Judged("x", "back red 1", "back", "memory", 40), Judged("y", "y", "stops", "motion", None)
+    figures = score([right] * 3600 + [wrong] + [right] * 3)
+    assert figures["accuracy_by_hour"] == [1.0, 0.75]
+    assert figures["memory_by_hour"] == [None, 0.0]
+    assert "accuracy_by_hour" not in score([right] * 3600)
+
+
+def test_policies_side_by_side(
+    random_checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [[f"--{name.replace('_', '-')}", str(value)] for name, value in SETTINGS.items()]
+    what = ["eval", "world", "--seed", str(SEED), "--seconds", "30", "--full-capacity-tokens", "400"]
+    model = ["--model", str(random_checkpoints["qwen2_5_vl"]), *itertools.chain.from_iterable(options)]
+    files = ["--json", str(tmp_path / "out.json"), "--plot", str(tmp_path / "out.png")]
+    assert main([*what, "--policies", "streaming,full,last-frames", *model, *files]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split()[:3] == ["policy", "seconds", "events"]
+    assert [line.split()[0] for line in table[1:4]] == ["streaming", "full", "last-frames"]
+    assert table[4].startswith("full ended at") and "the KV cache is full" in table[4]
+    runs = json.loads((tmp_path / "out.json").read_text())
+    assert [run["policy"] for run in runs] == ["streaming", "full", "last-frames"]
+    assert set(runs[0]) == FIGURES and len(runs[0]["curve"]) == 1
+    height, width = cv2.imread(str(tmp_path / "out.png")).shape[:2]
+    assert (width, height) == (WIDTH_PX, HEIGHT_PX)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--policies", "streming"], "--policies 'streming': not one of all, streaming"),
+        (["--policies", "all", "--resume", "x"], "--resume is of one stream"),
+        (["--plot", "out.bmp"], "must end in .png"),
+    ],
+)
+def test_options_that_do_not_go_are_refused(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["eval", "world", *options]) != 0
+    assert message in capsys.readouterr().err

@@ -1,0 +1,118 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`svlm serve`: one model for many robots."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+import signal
+import sys
+from typing import Any
+
+from svlm_core.cli.settings import add_model_options, given_settings
+from svlm_core.offload.front import Front
+from svlm_core.offload.serving import DEFAULT_BIND, default_journal, ServeConfig, STREAMS_PER_DEVICE
+from svlm_core.offload.workers import LocalLauncher
+
+EXAMPLES = """\
+on this machine only:   svlm serve
+                        svlm stream SOURCE --endpoint tcp://127.0.0.1:5577
+for robots on a network, with keys (svlm keys --help):
+                        svlm serve --bind 'tcp://*:5577' --keys DIR
+two GPUs, one endpoint: svlm serve --model org/name --devices cuda:0,cuda:1 --dtype bfloat16
+
+What was said before survives a restart; what was seen does not, and the robots are told so.
+Ctrl-C or SIGTERM answers what is in work and ends. Exit codes: 0 after that, 1 when it could not start, or a
+worker or its device could not be kept running: let a supervisor start it again. More: docs/offload.md
+"""
+
+
+def add_parser(verbs: Any) -> None:
+    """Describe the verb."""
+    parser = verbs.add_parser(
+        "serve",
+        help="understand the cameras of robots on this machine",
+        description="Run the model here for robots elsewhere: they send pictures, words go back.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--bind",
+        default=DEFAULT_BIND,
+        metavar="ENDPOINT",
+        help="where robots connect to (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keys",
+        type=Path,
+        metavar="DIR",
+        help="directory of keys, see svlm keys; needed beyond this machine",
+    )
+    parser.add_argument(
+        "--unencrypted",
+        action="store_true",
+        help="without keys beyond this machine: everybody on the network can look through the cameras",
+    )
+    parser.add_argument(
+        "--max-sessions",
+        type=int,
+        default=0,
+        metavar="N",
+        help="cameras that there is room for; the next one is refused until one leaves "
+        f"(default: {STREAMS_PER_DEVICE} for each device; svlm bench capacity measures what yours can hold)",
+    )
+    parser.add_argument(
+        "--journal",
+        type=Path,
+        metavar="FILE",
+        help="keeps what was said over a restart (default: a file in ~/.local/state/svlm named after --bind)",
+    )
+    add_model_options(parser, many_devices=True)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    config = ServeConfig(
+        bind=options.bind,
+        keys_dir=options.keys and options.keys.expanduser(),
+        unencrypted=options.unencrypted,
+        model=options.model or ServeConfig.model,
+        devices=tuple(options.devices.split(",")),
+        dtype=options.dtype,
+        quantize=options.quantize or "",
+        threads=options.threads,
+        settings=given_settings(options),
+        max_sessions=options.max_sessions,
+        journal=options.journal or default_journal(options.bind),
+    )
+    front = Front(config, LocalLauncher())
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: front.stop())
+
+    def ready(endpoint: str, public: bytes | None) -> None:
+        key = f", public key '{public.decode()}'" if public else ", without keys"
+        where = ", ".join(config.devices)
+        print(
+            f"svlm: ready at {endpoint}{key}: {config.model} on {where}, room for {config.room} cameras; "
+            "Ctrl-C ends",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    print(f"svlm: loading {config.model}", file=sys.stderr)
+    front.run(ready)
+    return 0

@@ -1,0 +1,273 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The process that robots talk to: sockets around Sessions, Journal and Workers. It waits for no model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+import logging
+import os
+from pathlib import Path
+import tempfile
+import time
+
+import msgspec
+from svlm_core.errors import ConfigError
+from svlm_core.offload import backend, wire
+from svlm_core.offload.curve import ServerSecurity
+from svlm_core.offload.journal import Journal
+from svlm_core.offload.rates import RateLimit
+from svlm_core.offload.serving import ServeConfig
+from svlm_core.offload.sessions import Action, Forget, Order, RATE_RETRY_S, Reply, Save, Sessions
+from svlm_core.offload.wire import Code
+from svlm_core.offload.workers import Launcher, WorkerConfig, Workers
+import zmq
+
+LOG = logging.getLogger(__name__)
+
+_TICK_MS = 100
+_AT_ONCE = 64  # messages of one socket before the other has its turn
+_EXPIRE_S = 60.0  # how often the journal is gone through
+_FAREWELL_MS = 500  # for the last messages to leave
+_UNUSED_LIMIT_S = 60.0
+
+
+@dataclass
+class _Limit:
+    messages: RateLimit
+    bytes: RateLimit
+    used_s: float
+
+
+class Front:
+    """One server. `run` belongs to one thread; `stop` may be called from any, and from signal handlers."""
+
+    def __init__(self, config: ServeConfig, launcher: Launcher) -> None:
+        """Prepare; nothing is started or bound yet."""
+        self._config, self._launcher = config, launcher
+        self._waking, self._wake = os.pipe()
+        self._stops = 0
+        self._limits: dict[bytes, _Limit] = {}
+        self._slow: set[bytes] = set()
+
+    def stop(self) -> None:
+        """End: answer what is in work, then let go. Said twice, end at once."""
+        self._stops += 1
+        os.write(self._wake, b"!")
+
+    def run(self, on_ready: Callable[[str, bytes | None], object]) -> None:
+        """Serve until stopped.
+
+        Args:
+            on_ready: called with the endpoint and the server's public key once robots can connect.
+
+        Raises:
+            ConfigError: the endpoint, the keys or the journal cannot be used.
+            WorkersLostError: a worker could not be started, or not be kept running.
+        """
+        config = self._config
+        with ExitStack() as stack:
+            context = stack.enter_context(zmq.Context())
+            security = stack.enter_context(
+                ServerSecurity(context, config.keys_dir, config.bind, config.unencrypted)
+            )
+            self._security = security
+            self._journal = stack.enter_context(Journal(config.journal))
+            self._expire()
+            self._robots = stack.enter_context(context.socket(zmq.ROUTER))
+            security.secure(self._robots)
+            self._robots.router_mandatory = True
+            self._backend = stack.enter_context(context.socket(zmq.ROUTER))
+            self._backend.router_mandatory, self._backend.linger = True, _FAREWELL_MS
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="svlm-"))
+            inside = f"ipc://{Path(folder) / 'backend'}"
+            self._backend.bind(inside)
+            names = [str(number) for number in range(len(config.devices))]
+            self._sessions = Sessions(
+                names, config.room, config.keep_cache_s, self._journal.recall, lambda: int(time.time())
+            )
+            self._workers = Workers(self._launcher, self._worker_configs(names, inside), time.monotonic())
+            try:
+                self._serve(on_ready)
+            finally:
+                for name in names:
+                    self._order(Order(name, backend.Stop()))
+                self._robots.close(linger=_FAREWELL_MS)
+                self._workers.end()
+
+    def _worker_configs(self, names: Sequence[str], endpoint: str) -> list[WorkerConfig]:
+        config = self._config
+        batch = -(-config.room // len(names))
+        settings = tuple((dict(fields), where) for fields, where in config.settings)
+        weights = (config.dtype, config.quantize, config.threads, settings)
+        return [
+            WorkerConfig(name, endpoint, config.model, device, *weights, batch)
+            for name, device in zip(names, config.devices, strict=True)
+        ]
+
+    def _serve(self, on_ready: Callable[[str, bytes | None], object]) -> None:
+        from_robot: wire.Reader[wire.FromRobot] = wire.Reader(wire.FromRobot)
+        from_worker: backend.Decoder[backend.FromWorker] = backend.Decoder(backend.FromWorker)
+        poller = zmq.Poller()
+        poller.register(self._backend, zmq.POLLIN)
+        poller.register(self._waking, zmq.POLLIN)
+        bound = False
+        ticked_s = expired_s = time.monotonic()
+        end_s: float | None = None
+        while True:
+            events = dict(poller.poll(_TICK_MS))
+            now_s = time.monotonic()
+            if self._backend in events:
+                for identity, *parts in _messages(self._backend):
+                    self._hear_worker(bytes(identity.buffer), from_worker.read([parts[0].buffer]), now_s)
+            if bound and self._robots in events:
+                for connection, *parts in _messages(self._robots):
+                    self._hear_robot(from_robot, bytes(connection.buffer), parts, now_s)
+            if self._waking in events:
+                os.read(self._waking, 64)
+            if self._stops and end_s is None:
+                end_s = now_s + self._config.drain_s
+                LOG.info("ending: %d chunks are in work", self._sessions.in_work)
+                self._carry_out(self._sessions.drain())
+            if end_s is not None and (not self._sessions.in_work or now_s > end_s or self._stops > 1):
+                return
+            if 1e3 * (now_s - ticked_s) >= _TICK_MS:
+                ticked_s = now_s
+                self._tick(now_s)
+            if now_s - expired_s >= _EXPIRE_S:
+                expired_s = now_s
+                self._expire()
+            if not bound and self._workers.all_served:
+                self._bind()
+                poller.register(self._robots, zmq.POLLIN)
+                bound = True
+                on_ready(self._robots.getsockopt_string(zmq.LAST_ENDPOINT), self._security.public)
+
+    def _bind(self) -> None:
+        try:
+            self._robots.bind(self._config.bind)
+        except zmq.ZMQError as error:
+            raise ConfigError(f"--bind {self._config.bind}: {error.strerror}") from None
+
+    # ---- robots -------------------------------------------------------------------------------------------
+
+    def _hear_robot(
+        self,
+        reader: wire.Reader[wire.FromRobot],
+        connection: bytes,
+        parts: Sequence[zmq.Frame],
+        now_s: float,
+    ) -> None:
+        sessions = self._sessions
+        user = str(parts[0].get("User-Id")) if self._security.public else ""
+        if not self._security.allows(user):
+            self._carry_out(sessions.refuse(connection, None, Code.REVOKED))
+            sessions.leave(connection, now_s)
+            return
+        within = self._within_limits(user.encode() or connection, sum(map(len, parts)), now_s)
+        try:
+            message = reader.read([part.buffer for part in parts])
+        except wire.WireError as error:
+            LOG.warning("a message of %s was refused (%s): %s", user or "a robot", error.code.value, error)
+            self._carry_out(sessions.refuse(connection, None, error.code))
+            return
+        if not within:
+            self._carry_out(sessions.refuse(connection, message, Code.RATE, retry_s=RATE_RETRY_S))
+        elif connection in self._slow and not isinstance(message, wire.Hello):
+            self._carry_out(sessions.refuse(connection, message, Code.SLOW))
+        else:
+            self._slow.discard(connection)
+            self._carry_out(sessions.receive(connection, user, message, parts[1:], now_s))
+
+    def _within_limits(self, who: bytes, size_bytes: int, now_s: float) -> bool:
+        limit = self._limits.get(who)
+        if limit is None:
+            messages, size = self._config.messages_per_s, self._config.bytes_per_s
+            limit = _Limit(RateLimit(messages, 2 * messages), RateLimit(size, 2 * size), now_s)
+            self._limits[who] = limit
+        limit.used_s = now_s
+        return limit.messages.take(1, now_s) and limit.bytes.take(size_bytes, now_s)
+
+    def _reply(self, reply: Reply) -> None:
+        try:
+            parts = [reply.connection, *wire.pack(reply.message)]
+            self._robots.send_multipart(parts, zmq.NOBLOCK)
+        except zmq.Again:  # its queue is full
+            LOG.warning("a robot does not fetch what it is sent: cut")
+            self._slow.add(reply.connection)
+            self._sessions.leave(reply.connection, time.monotonic())
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._sessions.leave(reply.connection, time.monotonic())
+
+    # ---- workers ------------------------------------------------------------------------------------------
+
+    def _hear_worker(self, identity: bytes, message: backend.FromWorker, now_s: float) -> None:
+        name = self._workers.hear(identity, message, now_s)
+        if name is None:
+            return
+        if isinstance(message, backend.Ready):
+            self._carry_out(self._sessions.worker_ready(name, message.model))
+        else:
+            self._carry_out(self._sessions.hear(name, message, now_s))
+
+    def _order(self, order: Order) -> None:
+        parts = [self._workers.identity(order.worker), msgspec.msgpack.encode(order.message), *order.pictures]
+        try:
+            self._backend.send_multipart(parts, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            LOG.error("worker %s does not take its messages: killed", order.worker)
+            self._workers.kill(order.worker)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:  # it has ended: the next check finds out
+                raise
+
+    # ---- both ---------------------------------------------------------------------------------------------
+
+    def _tick(self, now_s: float) -> None:
+        for name in self._workers.check(now_s):
+            self._carry_out(self._sessions.worker_lost(name))
+        self._carry_out(self._sessions.tick(now_s))
+        self._limits = {
+            who: limit for who, limit in self._limits.items() if now_s - limit.used_s < _UNUSED_LIMIT_S
+        }
+
+    def _expire(self) -> None:
+        self._journal.expire(time.time() - self._config.keep_text_s)
+
+    def _carry_out(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Reply):
+                self._reply(action)
+            elif isinstance(action, Order):
+                self._order(action)
+            elif isinstance(action, Save):
+                self._journal.save(action.record, time.time())
+            elif isinstance(action, Forget):
+                self._journal.forget(action.name)
+
+
+def _messages(socket: zmq.Socket) -> list[list[zmq.Frame]]:
+    """What has arrived, up to a number, so that nobody keeps the loop for himself."""
+    messages: list[list[zmq.Frame]] = []
+    while len(messages) < _AT_ONCE:
+        try:
+            messages.append(socket.recv_multipart(zmq.NOBLOCK, copy=False))
+        except zmq.Again:
+            break
+    return messages

@@ -1,0 +1,87 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Log lines that people read and machines search: one event a line, its fields named.
+
+A logger is given fields as logging's `extra`: `LOG.info("resumed", extra={"session": name, "epoch": 2})`.
+What a robot chose, as a camera's name, is quoted, so that it cannot pass for a line of its own.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+import json
+import logging
+import sys
+from typing import Any
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, event, then the fields, and error with a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        line = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """`TIME LEVEL event key=value key=value`; a traceback follows on lines of its own, each indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, or lines, of a record."""
+        event = _one_line(record.getMessage())
+        fields = [f"{name}={_value(value)}" for name, value in _fields(record).items()]
+        line = " ".join([_time(record), f"{record.levelname:<7}", event, *fields])
+        if record.exc_info:
+            line += "".join(f"\n    {text}" for text in self.formatException(record.exc_info).splitlines())
+        return line
+
+
+def log_to_stderr(as_json: bool, level: int = logging.INFO) -> None:
+    """Send the log of this process to stderr, in place of wherever it went before."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+def _value(value: Any) -> str:
+    """A field's value, quoted unless it is a plain word."""
+    text = str(value)
+    plain = text.isascii() and text.isprintable() and not set(text) & set(" =\"'\\")
+    return text if text and plain else json.dumps(text)
+
+
+def _one_line(text: str) -> str:
+    """Text whose control characters, line breaks among them, are spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,266 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Starts worker processes, watches them, and starts them again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+import logging
+import subprocess
+import sys
+from typing import Any, Protocol
+
+import msgspec
+from svlm_core.errors import SvlmError
+from svlm_core.offload import backend
+
+LOG = logging.getLogger(__name__)
+
+EXIT_OK, EXIT_ERROR, EXIT_DEVICE = 0, 1, 3
+
+STOP_S = 5.0  # from Stop to SIGKILL
+SILENT_S = 30.0  # a worker that says nothing for so long is killed; it says something every second
+STUCK_S = 120.0  # the same for one whose engine does not finish a step, captures and compilation included
+RESTARTS, RESTARTS_S = (
+    3,
+    60.0,
+)  # so many in so long a time; then something is wrong that a restart cannot mend
+DEVICE_RESTARTS, DEVICE_RESTARTS_S = 1, 600.0  # the same for a device that is broken
+
+
+class WorkerConfig(msgspec.Struct, frozen=True):
+    """What a worker needs to know.
+
+    Attributes:
+        name: of the worker, unique in a server.
+        endpoint: of the front's backend.
+        model: a folder, a hub id, or the embedded checkpoint's name.
+        device: a torch device.
+        dtype: of the weights.
+        quantize: "" for no.
+        threads: CPU threads, 0 for torch's own choice.
+        settings: (fields of StreamConfig, where they come from), each winning over those before.
+        max_batch: most chunks in work at once.
+    """
+
+    name: str
+    endpoint: str
+    model: str
+    device: str
+    dtype: str
+    quantize: str
+    threads: int
+    settings: tuple[tuple[dict[str, Any], str], ...]
+    max_batch: int
+
+
+class WorkerProcess(Protocol):
+    """A worker that was started."""
+
+    def exit_code(self) -> int | None:
+        """None while it runs; never blocks."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for its end; whether it has ended."""
+
+
+class Launcher(Protocol):
+    """Starts workers: here as processes of this machine, elsewhere as it likes.
+
+    A worker runs svlm_core.offload.worker.serve, which connects to the config's endpoint. It must end when
+    the front ends, however that ends.
+    """
+
+    def start(self, config: WorkerConfig) -> WorkerProcess:
+        """Start one; does not wait until it is ready."""
+
+
+class LocalProcess:
+    """A worker as a child of this process."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        """Made by LocalLauncher."""
+        self._process = process
+
+    def exit_code(self) -> int | None:
+        """As of WorkerProcess."""
+        return self._process.poll()
+
+    def kill(self) -> None:
+        """As of WorkerProcess."""
+        self._process.kill()
+
+    def wait(self, timeout_s: float) -> bool:
+        """As of WorkerProcess."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return True
+
+
+class LocalLauncher:
+    """Starts workers with this interpreter; each lives as long as the pipe that brought its config."""
+
+    def start(self, config: WorkerConfig) -> LocalProcess:
+        """As of Launcher."""
+        process = subprocess.Popen([sys.executable, "-m", "svlm_core.offload.worker"], stdin=subprocess.PIPE)
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(config) + b"\n")
+        process.stdin.flush()
+        return LocalProcess(process)
+
+
+class WorkersLostError(SvlmError):
+    """A worker cannot be kept running; the server ends, so that a supervisor may start it anew."""
+
+
+@dataclass
+class _Slot:
+    """A worker's place, in which one process follows another."""
+
+    config: WorkerConfig
+    process: WorkerProcess
+    generation: int
+    heard_s: float
+    ready: bool = False
+    served: bool = False  # whether any of its processes was ever ready
+    failed: backend.Failed | None = None
+    health: backend.Health | None = None
+    deaths_s: deque[float] = field(default_factory=lambda: deque(maxlen=RESTARTS + 1))
+    broken_s: deque[float] = field(default_factory=lambda: deque(maxlen=DEVICE_RESTARTS + 1))
+
+    @property
+    def identity(self) -> bytes:
+        """Of the process that is there now, on the backend's socket."""
+        return _identity(self.config.name, self.generation)
+
+
+class Workers:
+    """All workers of a server, by name; each is one process after another."""
+
+    def __init__(self, launcher: Launcher, configs: Sequence[WorkerConfig], now_s: float) -> None:
+        """Start them all; they load their models at the same time."""
+        self._launcher = launcher
+        self._slots = {config.name: _Slot(config, self._start(config, 0), 0, now_s) for config in configs}
+
+    @property
+    def all_served(self) -> bool:
+        """Whether every worker has been ready once."""
+        return all(slot.served for slot in self._slots.values())
+
+    @property
+    def health(self) -> dict[str, backend.Health | None]:
+        """What every worker's engine does, None while it is not ready."""
+        return {name: slot.health if slot.ready else None for name, slot in self._slots.items()}
+
+    def device(self, name: str) -> str:
+        """The device of a worker."""
+        return self._slots[name].config.device
+
+    def identity(self, name: str) -> bytes:
+        """Where messages to a worker go."""
+        return self._slots[name].identity
+
+    def hear(self, identity: bytes, message: backend.FromWorker, now_s: float) -> str | None:
+        """Take note of a message; returns the worker's name, None if it is of a process that is gone."""
+        name = identity.decode().rpartition("/")[0]
+        slot = self._slots[name]
+        if identity != slot.identity:
+            return None
+        slot.heard_s = now_s
+        if isinstance(message, backend.Ready):
+            slot.ready = slot.served = True
+        elif isinstance(message, backend.Health):
+            slot.health = message
+        elif isinstance(message, backend.Failed):
+            slot.failed = message
+        return name
+
+    def check(self, now_s: float) -> list[str]:
+        """Start workers again that have ended, and kill those that hang; call it a few times a second.
+
+        Returns:
+            The workers whose streams are gone.
+
+        Raises:
+            WorkersLostError: one could not be started, or ends again and again, or its device is broken.
+        """
+        lost = []
+        for name, slot in self._slots.items():
+            code = slot.process.exit_code()
+            if code is not None:
+                self._replace(name, slot, code, now_s)
+                lost.append(name)
+            elif slot.ready and (why := _hangs(slot, now_s)):
+                LOG.error("worker %s %s: killed", name, why)
+                slot.process.kill()
+        return lost
+
+    def kill(self, name: str) -> None:
+        """End a worker that does not take its messages; `check` starts it again."""
+        self._slots[name].process.kill()
+
+    def end(self) -> None:
+        """Wait for workers that were told to stop, and kill those that do not."""
+        for slot in self._slots.values():
+            if not slot.process.wait(STOP_S):
+                slot.process.kill()
+                slot.process.wait(STOP_S)
+
+    def _start(self, config: WorkerConfig, generation: int) -> WorkerProcess:
+        name = _identity(config.name, generation).decode()
+        return self._launcher.start(msgspec.structs.replace(config, name=name))
+
+    def _replace(self, name: str, slot: _Slot, code: int, now_s: float) -> None:
+        why = slot.failed.text if slot.failed else f"exit code {code}"
+        if not slot.served:
+            raise WorkersLostError(f"the worker on {slot.config.device} could not start: {why}")
+        slot.process.wait(0.0)
+        slot.deaths_s.append(now_s)
+        if code == EXIT_DEVICE or (slot.failed is not None and slot.failed.device):
+            slot.broken_s.append(now_s)
+        if _too_often(slot.broken_s, now_s, DEVICE_RESTARTS, DEVICE_RESTARTS_S):
+            raise WorkersLostError(f"the device {slot.config.device} is broken: {why}")
+        if _too_often(slot.deaths_s, now_s, RESTARTS, RESTARTS_S):
+            raise WorkersLostError(f"the worker on {slot.config.device} ends again and again: {why}")
+        LOG.error("worker %s on %s ended (%s): started again", name, slot.config.device, why)
+        slot.generation += 1
+        slot.ready, slot.failed, slot.health, slot.heard_s = False, None, None, now_s
+        slot.process = self._start(slot.config, slot.generation)
+
+
+def _identity(name: str, generation: int) -> bytes:
+    return f"{name}/{generation}".encode()
+
+
+def _hangs(slot: _Slot, now_s: float) -> str:
+    """Why a worker must be thought to hang, "" if it need not."""
+    if now_s - slot.heard_s > SILENT_S:
+        return f"has said nothing for {SILENT_S:.0f} s"
+    if slot.health and slot.health.running and slot.health.since_step_s > STUCK_S:
+        return f"has not finished a step for {STUCK_S:.0f} s"
+    return ""
+
+
+def _too_often(times_s: deque[float], now_s: float, allowed: int, within_s: float) -> bool:
+    return sum(now_s - time_s <= within_s for time_s in times_s) > allowed
