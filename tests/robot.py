@@ -129,6 +129,15 @@ class Robot:
         wanted = len(self.chunks) + number
         return self.until(lambda: len(self.chunks) >= wanted)
 
+    def live_after(self, moment_s: float) -> float:
+        """Wait until the link lives again after a moment; when that was."""
+
+        def lives() -> list[float]:
+            return [at_s for at_s, name, _ in self.states if at_s > moment_s and name == "live"]
+
+        assert self.until(lives), f"the link does not live: {self.states[-3:]}"
+        return lives()[0]
+
     def end(self) -> dict[str, Any]:
         """End the camera; the books, when the last chunk is understood."""
         assert self._process.stdin is not None

@@ -1,0 +1,456 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A robot, a real `svlm serve`, and a network and a machine that lie: what issue reports are made of.
+
+The quick ones run always, the long ones with `pytest -m slow`. Networks are two real namespaces with CURVE
+keys between them, where that is permitted, and a relay on loopback, which also shows what goes over the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext, suppress
+import json
+import logging
+from pathlib import Path
+import random
+import subprocess
+import sys
+import threading
+import time
+
+from network import DOWN, Namespaces, Network, Proxy, UP, why_no_namespaces
+import numpy as np
+import pytest
+from random_models import write_random_model
+from robot import LIMIT_S, ROBOT, Robot
+from serve_rig import make_keys, ServeRig
+from svlm_core.events import KIND_GAP, KIND_RESET
+from svlm_core.offload import images, wire
+from svlm_core.offload.curve import secure_client
+from wall_clock import WallClock, why_no_wall_clock
+import zmq
+from zmtp import Wiretap
+
+LOG = logging.getLogger(__name__)
+
+DEAD_LIMIT_S = 4.0  # after a cut, until the robot knows
+BACK_LIMIT_S = 3.0  # after the network is mended, until the first event
+RESTART_LIMIT_S = 5.0  # after a server is ready again, until the robots' streams go on
+OLD_S = 1.0  # frames older than that are not worth sending
+HOUR_S = 3600
+
+
+@pytest.fixture(scope="module")
+def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random checkpoint that has something to say about every chunk."""
+    folder = write_random_model(tmp_path_factory.mktemp("talker") / "model")
+    (folder / "stream.yaml").write_text(
+        "min_visual_tokens: 1\nmax_visual_tokens: 9\nmax_new_tokens: 4\n"
+        "text_sink_tokens: 16\ntext_window_tokens: 32\n"
+    )
+    return folder
+
+
+class Plain:
+    """A server without keys behind a relay: all that reaches it is seen. Its wall clock can jump."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.network = Proxy(self._hear)
+        self.clock = None if why_no_wall_clock() else WallClock(folder / "clock")
+        environment = {} if self.clock is None else self.clock.environment
+        options = ("--model", str(model))
+        self.server = ServeRig(folder, self.network.bind, *options, environment=environment)
+        self.heard: list[tuple[float, wire.Chunk]] = []
+        self._taps: dict[int, Wiretap] = {}
+        self._reader: wire.Reader[wire.FromRobot] = wire.Reader(wire.FromRobot)
+
+    def robot(self, *options: str, environment: dict[str, str] | None = None) -> Robot:
+        return Robot(self.network.endpoint, options, environment=environment or {})
+
+    def _hear(self, connection: int, data: bytes) -> None:
+        for parts in self._taps.setdefault(connection, Wiretap()).feed(data):
+            message = self._reader.read(parts)
+            if isinstance(message, wire.Chunk):
+                self.heard.append((time.monotonic(), message))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, talker: Path) -> Iterator[Plain]:
+    made = Plain(tmp_path_factory.mktemp("plain"), talker)
+    with made.network, made.server:
+        yield made
+
+
+class Guarded:
+    """A server with keys, in a network of its own where that is permitted."""
+
+    def __init__(self, network: Network, folder: Path, model: Path) -> None:
+        self.network = network
+        self.keys = make_keys(folder / "keys", ROBOT)
+        options = ("--model", str(model), "--keys", str(self.keys))
+        self.server = ServeRig(folder, network.bind, *options, on_server=network.on_server)
+
+    def robot(self, *options: str) -> Robot:
+        return Robot(
+            self.network.endpoint, ("--keys", str(self.keys), *options), on_robot=self.network.on_robot
+        )
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, talker: Path) -> Iterator[Guarded]:
+    if reason := why_no_namespaces():
+        LOG.warning("%s: a relay on loopback instead", reason)
+    with Proxy() if reason else Namespaces() as network:
+        made = Guarded(network, tmp_path_factory.mktemp("guarded"), talker)
+        with made.server:
+            yield made
+
+
+def assert_accounted(robot: Robot) -> None:
+    """No event twice, none lost in silence; every frame in one place; every hole has its gap, no other."""
+    events = [event for _, event in robot.events]
+    assert [event.seq for event in events] == list(range(len(events)))
+    spoken = [event.chunk_index for event in events if event.words]
+    assert spoken == sorted(set(spoken)), "words about a chunk came twice"
+    indices = [index for _, index, _, _ in robot.chunks]
+    assert indices == sorted(set(indices))
+    assert set(spoken) <= set(indices)
+    holes = [after for before, after in zip([-1, *indices], indices, strict=False) if after > before + 1]
+    gaps = [event for event in events if event.kind == KIND_GAP]
+    assert [gap.chunk_index for gap in gaps] == holes
+    newest_s = {index: newest for _, index, newest, _ in robot.chunks}
+    for gap in gaps:
+        before = max((index for index in indices if index < gap.chunk_index), default=None)
+        if before is not None:
+            assert gap.stamp_oldest_ns == pytest.approx(newest_s[before] * 1e9, abs=1e3)
+            assert gap.stamp_newest_ns > gap.stamp_oldest_ns
+    assert all(event.latency_ms >= 0 for event in events)
+    books = robot.books
+    assert books["received"] == books["used"] + sum(books["dropped"].values()), books
+    assert books["used"] == sum(frames for *_, frames in robot.chunks)
+
+
+def cut_and_mend(network: Network, robot: Robot, seconds: float, *ways: str) -> tuple[float, float]:
+    """Cut the network under a robot that lives; how long it took to notice, and to be back."""
+    assert robot.understood(2)
+    network.cut(*ways)
+    cut_s, states = time.monotonic(), len(robot.states)
+    assert robot.until(lambda: len(robot.states) > states, LIMIT_S)
+    noticed_s = robot.states[states][0] - cut_s
+    assert robot.states[states][1] != "live"
+    robot.until(lambda: False, max(0.0, cut_s + seconds - time.monotonic()))
+    chunks = len(robot.chunks)
+    mended_s = time.monotonic()
+    network.mend()
+    assert robot.until(lambda: len(robot.chunks) > chunks), "it did not come back"
+    back_s = robot.chunks[chunks][0] - mended_s
+    LOG.info("noticed after %.2f s, back after %.2f s", noticed_s, back_s)
+    return noticed_s, back_s
+
+
+# ---- the networks themselves ----------------------------------------------------------------------------
+
+ECHO = """
+import socket, sys
+with socket.create_server(("HOST", PORT)) as listener:
+    print("up", flush=True)
+    robot, _ = listener.accept()
+    while data := robot.recv(100):
+        robot.sendall(data)
+"""
+CALL = """
+import socket, sys
+with socket.create_connection(("HOST", PORT), 10) as server:
+    server.settimeout(0.3)
+    for line in sys.stdin:
+        server.sendall(line.encode())
+        try:
+            print(server.recv(100).decode(), end="", flush=True)
+        except TimeoutError:
+            print("silence", flush=True)
+"""
+
+
+@pytest.mark.parametrize("ways", [(), (UP,), (DOWN,)], ids=["both", "up", "down"])
+@pytest.mark.parametrize("kind", [Namespaces, Proxy])
+def test_a_cut_is_silence_and_loses_nothing_for_ever(
+    kind: type[Namespaces] | type[Proxy], ways: tuple[str, ...]
+) -> None:
+    if kind is Namespaces and (reason := why_no_namespaces()):
+        pytest.skip(reason)
+
+    def start(program: str, endpoint: str, side: list[str]) -> subprocess.Popen[str]:
+        host, port = endpoint.removeprefix("tcp://").split(":")
+        text = program.replace("HOST", host).replace("PORT", port)
+        command = [*side, sys.executable, "-c", text]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    with kind() as network, start(ECHO, network.bind, network.on_server) as server:
+        assert server.stdout is not None and server.stdout.readline() == "up\n"
+        with start(CALL, network.endpoint, network.on_robot) as robot:
+            assert robot.stdin is not None and robot.stdout is not None
+
+            def say(word: str) -> str:
+                print(word, file=robot.stdin, flush=True)
+                return robot.stdout.readline().strip()
+
+            assert say("one") == "one"
+            network.cut(*ways)
+            assert say("two") == "silence"
+            network.mend()
+            assert any(say("three") == "two" for _ in range(10)), "TCP sends again what was lost"
+
+
+# ---- the same events ------------------------------------------------------------------------------------
+
+
+def test_over_the_link_the_events_are_the_same(guarded: Guarded, talker: Path, tmp_path: Path) -> None:
+    """Pictures without loss: what the server says about them is what the same model says here."""
+    source = ["world://7?seconds=12", "--quiet"]
+    here, there = tmp_path / "here.jsonl", tmp_path / "there.jsonl"
+    svlm = [sys.executable, "-m", "svlm_core.cli", "stream", *source]
+    link = ["--endpoint", guarded.network.endpoint, "--picture", "png"]
+    link += ["--key", str(guarded.keys / f"{ROBOT}.key"), "--server-key", str(guarded.keys / "server.pub")]
+    on_robot = guarded.network.on_robot
+    subprocess.run([*on_robot, *svlm, *link, "--jsonl", str(there)], check=True, timeout=LIMIT_S)
+    subprocess.run([*svlm, "--model", str(talker), "--jsonl", str(here)], check=True, timeout=LIMIT_S)
+    both = [
+        [{**json.loads(line), "latency_ms": 0} for line in file.read_text().splitlines()]
+        for file in (here, there)
+    ]
+    assert len(both[0]) >= 10
+    assert both[0] == both[1]
+
+
+# ---- a network that is cut ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ways", [(), (DOWN,)], ids=["both ways", "towards the robot"])
+def test_a_cut_is_noticed_and_over_soon(guarded: Guarded, ways: tuple[str, ...]) -> None:
+    with guarded.robot() as robot:
+        noticed_s, back_s = cut_and_mend(guarded.network, robot, 6.0, *ways)
+        assert robot.understood(2)
+        robot.end()
+    assert noticed_s <= DEAD_LIMIT_S
+    assert back_s <= BACK_LIMIT_S
+    assert_accounted(robot)
+    assert [event.kind for _, event in robot.events].count(KIND_GAP) == 1
+    assert KIND_RESET not in [event.kind for _, event in robot.events], "the server still had the stream"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ten_cuts_of_thirty_seconds(guarded: Guarded) -> None:
+    """As the promise has it: `pytest -m slow -k ten_cuts`, 7 minutes."""
+    cuts = []
+    with guarded.robot("--seconds=900") as robot:
+        for _ in range(10):
+            cuts.append(cut_and_mend(guarded.network, robot, 30.0))
+        assert robot.understood(2)
+        robot.end()
+    noticed_s, back_s = (sorted(times) for times in zip(*cuts, strict=True))
+    LOG.info("noticed after %s s, back after %s s", noticed_s, back_s)
+    assert_accounted(robot)
+    assert [event.kind for _, event in robot.events].count(KIND_GAP) == 10
+    assert max(noticed_s) <= DEAD_LIMIT_S
+    assert max(back_s) <= BACK_LIMIT_S
+
+
+def test_nothing_old_is_sent_after_a_cut(plain: Plain) -> None:
+    """What reaches the server once the network is mended was filmed a moment ago, and nothing comes twice."""
+    plain.heard.clear()
+    with plain.robot() as robot:
+        cut_and_mend(plain.network, robot, 6.0)
+        assert robot.understood(2)
+        robot.end()
+    assert_accounted(robot)
+    sent = [chunk.seq for _, chunk in plain.heard]
+    assert len(set(sent)) == len(sent), "a chunk was sent twice"
+    understood_s = {index: at_s for at_s, index, _, _ in robot.chunks}
+    for at_s, chunk in plain.heard:
+        age_s = at_s - chunk.stamps_ns[-1] / 1e9
+        if age_s > OLD_S:  # it was on the way when the cut came; the server has to know better than to use it
+            assert chunk.index not in understood_s, f"a chunk {age_s:.1f} s old was used"
+    assert sum(at_s - chunk.stamps_ns[-1] / 1e9 > OLD_S for at_s, chunk in plain.heard) <= 1
+
+
+# ---- a server that is killed ----------------------------------------------------------------------------
+
+
+def kill_and_restart(guarded: Guarded, robots: list[Robot], times: int) -> None:
+    """Kill the server somewhere in a chunk, start it again, wait for everybody; so many times."""
+    chance = random.Random(0)
+    back_s = []
+    for _ in range(times):
+        for robot in robots:
+            assert robot.understood(2)
+        time.sleep(chance.random())  # anywhere in a chunk's second, much of which is decoding
+        guarded.server.kill()
+        guarded.server.start()
+        for robot in robots:
+            back_s.append(robot.live_after(guarded.server.ready_s) - guarded.server.ready_s)
+            assert robot.understood(1)
+    for robot in robots:
+        robot.end()
+        assert_accounted(robot)
+        resets = [event for _, event in robot.events if event.kind == KIND_RESET]
+        assert len(resets) == times
+        assert all("what was said is kept" in reset.text for reset in resets)
+    LOG.info("streams went on %s s after the server was ready", [round(s, 2) for s in back_s])
+    assert max(back_s) <= RESTART_LIMIT_S
+
+
+@pytest.fixture
+def long_winded(tmp_path: Path) -> Path:
+    """Settings with which a chunk decodes for a good part of its second."""
+    path = tmp_path / "settings.yaml"
+    path.write_text("max_new_tokens: 120\nchunk_budget_s: 0.9\n")
+    return path
+
+
+def test_a_killed_server_costs_neither_events_nor_text(guarded: Guarded, long_winded: Path) -> None:
+    with guarded.robot("--settings", str(long_winded)) as robot:
+        kill_and_restart(guarded, [robot], 2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_server_killed_twenty_times(guarded: Guarded, long_winded: Path) -> None:
+    """As the promise has it: `pytest -m slow -k twenty_times`, 5 minutes."""
+    settings = ("--seconds=3600", "--settings", str(long_winded))
+    with guarded.robot(*settings) as robot, guarded.robot(*settings) as other:
+        kill_and_restart(guarded, [robot, other], 20)
+
+
+# ---- clocks that jump -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(bool(why_no_wall_clock()), reason=why_no_wall_clock())
+def test_wall_clocks_jump_and_nobody_minds(plain: Plain, tmp_path: Path) -> None:
+    """An hour forth and an hour back, at the robot, then at the server."""
+    assert plain.clock is not None
+    clock = WallClock(tmp_path / "clock")
+    with plain.robot(environment=clock.environment) as robot:
+        assert robot.understood(2)
+        states = len(robot.states)
+        for jumping in (clock, plain.clock):
+            for to_s in (HOUR_S, -HOUR_S, 0):
+                jumping.jump(to_s)
+                assert robot.understood(1)
+        robot.end()
+    assert [name for _, name, _ in robot.states[states:] if name != "live"] == []
+    assert_accounted(robot)
+    assert KIND_GAP not in [event.kind for _, event in robot.events]
+    assert max(event.latency_ms for _, event in robot.events) < DEAD_LIMIT_S * 1e3
+
+
+# ---- more than the server can do ------------------------------------------------------------------------
+
+
+def test_overload_is_dropped_and_counted(plain: Plain, tmp_path: Path) -> None:
+    """Ten times what the server can understand: the newest is, and the books say what became of the rest."""
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        "chunk_s: 0.1\nfps: 20\nvision_window_s: 0.4\nmax_new_tokens: 120\nchunk_budget_s: 1.0\n"
+    )
+    options = ("--fps=20", "--seconds=5", "--settings", str(settings))
+    robots = [plain.robot(*options) for _ in range(4)]
+    for robot in robots:
+        robot.__enter__()
+    try:
+        for robot in robots:
+            assert robot.until(lambda robot=robot: bool(robot.books))
+    finally:
+        for robot in robots:
+            robot.__exit__()
+    for robot in robots:
+        assert_accounted(robot)
+        assert set(robot.books["dropped"]) <= {"stale", "link"}, robot.books
+        ages_s = [at_s - newest_s for at_s, _, newest_s, _ in robot.chunks]
+        assert max(ages_s) < 2.5, "staleness is bounded: the chunk before, then this one, each in its budget"
+    received, used = (sum(robot.books[name] for robot in robots) for name in ("received", "used"))
+    LOG.info("received %d frames, used %d", received, used)
+    assert received >= 8 * used
+
+
+# ---- a robot that does not read -------------------------------------------------------------------------
+
+
+class Deaf:
+    """A robot that sends chunk after chunk, wants every word, and reads nothing but its Welcome."""
+
+    SESSION = "deaf"
+
+    def __init__(self, endpoint: str, chunks_per_s: float) -> None:
+        self._endpoint, self._pause_s = endpoint, 1 / chunks_per_s
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="deaf")
+        self.sent = 0
+
+    def __enter__(self) -> Deaf:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        self._thread.join(LIMIT_S)
+
+    def _run(self) -> None:
+        picture = images.encode([np.zeros((56, 56, 3), np.uint8)], wire.Picture.PNG, 0, None)
+        reader: wire.Reader[wire.FromServer] = wire.Reader(wire.FromServer)
+        with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+            secure_client(socket, None, self._endpoint)
+            socket.rcvhwm, socket.rcvbuf, socket.linger = 1, 4096, 0
+            socket.connect(self._endpoint)
+            while not self._ended.is_set():
+                socket.send_multipart(wire.pack(wire.Hello(wire.VERSION, self.SESSION, partial=True)))
+                welcome = reader.read(socket.recv_multipart())
+                if isinstance(welcome, wire.Welcome):
+                    break
+            seq = welcome.last
+            while not self._ended.wait(self._pause_s):
+                seq += 1
+                header = wire.Chunk(welcome.epoch, seq, seq, [seq], 56, 56, wire.Picture.PNG)
+                with suppress(zmq.Again):
+                    socket.send_multipart(wire.pack(header, picture), zmq.DONTWAIT)
+                    self.sent += 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_robot_that_does_not_read_harms_nobody(plain: Plain) -> None:
+    """Seven robots with and without an eighth that reads nothing, by turns: `pytest -m slow -k not_read`."""
+    robots = [plain.robot("--seconds=600") for _ in range(7)]
+    latency_ms: dict[bool, list[float]] = {False: [], True: []}
+    with ExitStack() as living:
+        for robot in robots:
+            living.enter_context(robot)
+        for robot in robots:
+            assert robot.understood(3)
+        for deaf in (False, True) * 2:
+            with Deaf(plain.network.endpoint, 10.0) if deaf else nullcontext():
+                begin_s = time.monotonic()
+                for robot in robots:
+                    robot.until(lambda: False, max(0.0, begin_s + 30.0 - time.monotonic()))
+                    fresh = [event.latency_ms for at_s, event in robot.events if at_s >= begin_s]
+                    latency_ms[deaf] += fresh
+                    assert len(fresh) >= 25
+        for robot in robots:
+            robot.end()
+            assert_accounted(robot)
+    without_ms, with_ms = (float(np.percentile(latency_ms[deaf], 99)) for deaf in (False, True))
+    LOG.info("p99 %.1f ms without, %.1f ms beside a robot that does not read", without_ms, with_ms)
+    assert with_ms <= 1.1 * without_ms
