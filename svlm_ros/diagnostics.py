@@ -31,7 +31,7 @@ from svlm_ros.health import Snapshot
 from svlm_ros.image_qos import ImageLink
 
 if TYPE_CHECKING:
-    from svlm_core.offload.client import LinkState
+    from svlm_core.offload.link import LinkState
 
 OK, WARN, ERROR, STALE = (
     DiagnosticStatus.OK,

@@ -37,11 +37,11 @@ from svlm_ros.health import Health
 from svlm_ros.image_qos import ImageLink, ImageSubscription
 from svlm_ros.intake import DROPPED_DISABLED, DROPPED_STOPPED
 from svlm_ros.lifetime import End
-from svlm_ros.link import Link
 from svlm_ros.outputs import Outputs
 from svlm_ros.parameters import ModelParameters, StreamNodeParameters
 from svlm_ros.pictures import check_picture, SealedPicture
 from svlm_ros.questions import Answers, read_query
+from svlm_ros.remote import RemoteModel
 from svlm_ros.services import StreamServices
 from svlm_ros.settings import StreamSettings
 from svlm_ros.supply import StreamSupply
@@ -95,7 +95,7 @@ class StreamNode(LifecycleNode):
         self._state = "unconfigured"
         self._error: Exception | None = None  # of the transition in work
         self._failure = ""  # why inference ended by itself
-        self._link: Link | None = None  # while the node is active and the model is elsewhere
+        self._remote: RemoteModel | None = None  # while the node is active and the model is elsewhere
         self._close: list[Callable[[], object]] = []  # what cleaning up has to do, newest first
 
     def start(self) -> None:
@@ -195,9 +195,9 @@ class StreamNode(LifecycleNode):
         model, camera = self._settings.model, self._settings.own.camera or self._images.topic
         if model.endpoint and not model.remote:
             self.get_logger().warning("endpoint is set, but backend is local: the model runs in this process")
-        self._link = Link(camera, self.get_logger()) if model.remote else None
+        self._remote = RemoteModel(camera, self.get_logger()) if model.remote else None
         self._worker = Worker(
-            self._link or self._supply,
+            self._remote or self._supply,
             model,
             self._settings.overrides,
             camera,
@@ -224,10 +224,10 @@ class StreamNode(LifecycleNode):
         worker, self._worker = self._worker, None
         if worker is None:
             return
-        self._link = None
+        self._remote = None
         self._settings.apply_to(None)
         if not worker.stop(_STOP_S):
-            self.get_logger().info("the model's memory is freed when the step it is in, or its loading, ends")
+            self.get_logger().info("the model is left when the step it is in, or its loading, ends")
 
     # what happens while it lives
 
@@ -269,11 +269,12 @@ class StreamNode(LifecycleNode):
     def _condition(self, worker: Worker | None, link: ImageLink | None) -> Condition:
         config = (worker.config if worker else None) or StreamConfig()
         loading = worker is not None and worker.intake is None
-        model, server = self._settings.model, self._link.state if self._link else None
+        model, remote = self._settings.model, self._remote
+        server = remote.state if remote else None
         tokens, capacity = worker.cache_tokens if worker else (0, 0)
         return Condition(
             state=self._state,
-            model=model.model,
+            model=(remote.model if remote else "") if model.remote else model.model,
             loading_s=time.monotonic() - worker.began_s if worker is not None and loading else None,
             failure=self._failure,
             enabled=self._settings.enabled,
@@ -376,7 +377,7 @@ class StreamNode(LifecycleNode):
         """
         intake = self._running().intake
         if intake is None:
-            raise QueryError("the model is still loading; there is nothing to reset")
+            raise QueryError("the model is not ready yet; there is nothing to reset")
         intake.restart(reason)
         self._say_restarted(reason)
 

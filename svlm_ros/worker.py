@@ -119,7 +119,7 @@ class Worker:
         """
         commentator = self._commentator
         if commentator is None:
-            raise QueryError("the model is still loading; ask again later")
+            raise QueryError("the model is not ready yet; ask again later")
         commentator.ask(query)
 
     def reconfigure(self, changes: Mapping[str, Any]) -> None:
@@ -251,7 +251,7 @@ class Worker:
 
     def _lose(self, frames: int, error: LinkError) -> None:
         """Count frames that did not go over the link, whose own state is in the log and the diagnostics."""
-        self._ledger.drop(DROPPED_LINK, frames)
+        self._ledger.drop(DROPPED_STOPPED if self._stopped.is_set() else DROPPED_LINK, frames)
         self._logger.debug(str(error))
 
     def _tell(

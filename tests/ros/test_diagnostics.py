@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from svlm_core.offload.client import LinkState
+from svlm_core.offload.link import LinkState
 from svlm_ros.diagnostics import Condition, ERROR, findings, OK, STALE, WARN
 from svlm_ros.health import Snapshot
 from svlm_ros.image_qos import ImageLink

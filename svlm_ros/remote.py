@@ -19,12 +19,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 import os
 from pathlib import Path
+import time
 from typing import Any
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from svlm_core.errors import ConfigError
-from svlm_core.offload.client import Client, LinkState
+from svlm_core.offload.client import Client
 from svlm_core.offload.curve import beyond_this_machine, ClientKeys
+from svlm_core.offload.link import LinkState, LIVE, REFUSED
 from svlm_core.offload.wire import Picture
 from svlm_ros.parameters import ModelParameters
 from svlm_ros.supply import Lease, Wanted
@@ -33,28 +35,37 @@ _POLL_S = 0.05  # how often a link that is not there yet asks whether it is want
 _OF_THE_SERVER = ("model", "device", "dtype")  # parameters that mean nothing here
 
 
-class Link:
-    """The link of one node; a StreamSupply."""
+class RemoteModel:
+    """The link of one node to a server; a StreamSupply.
+
+    Attributes:
+        state: how the link stands; None before there is one.
+    """
 
     def __init__(self, camera: str, logger: RcutilsLogger) -> None:
         """Connect to nothing yet.
 
         Args:
             camera: name of the camera in the server's log.
-            logger: of the node; every change of the link's state is a line.
+            logger: of the node; the link's states are lines in it.
         """
         self._camera, self._logger = camera, logger
         self._client: Client | None = None
+        self._said = ("", "")
 
     @property
     def state(self) -> LinkState | None:
-        """How the link stands; None while there is none."""
-        client = self._client
-        return client.state if client else None
+        """How the link stands; None before there is one."""
+        return self._client.state if self._client else None
+
+    @property
+    def model(self) -> str:
+        """Name of the server's checkpoint, "" before the link was live."""
+        return self._client.model if self._client else ""
 
     def open(self, model: ModelParameters, overrides: Mapping[str, Any], wanted: Wanted) -> Lease | None:
         """As StreamSupply.open; waits for the server as long as it takes."""
-        self._say_what_is_ignored(model)
+        self._warn_of_ignored(model)
         client = Client(
             model.endpoint,
             overrides,
@@ -69,22 +80,34 @@ class Link:
         lease = None
         try:
             while wanted() and lease is None:
-                if client.wait_until_live(_POLL_S).name == LIVE:
+                if client.state.name == LIVE:
                     lease = Lease(client, client.close, lambda: None)
+                else:  # refused as well: it is tried again, once somebody has mended what was wrong
+                    time.sleep(_POLL_S)
         finally:
             if lease is None:
                 client.close()
         return lease
 
-    def _say_what_is_ignored(self, model: ModelParameters) -> None:
+    def _warn_of_ignored(self, model: ModelParameters) -> None:
         defaults = ModelParameters()
         given = [name for name in _OF_THE_SERVER if getattr(model, name) != getattr(defaults, name)]
         if given:
-            names = f"{', '.join(given)} {'are' if len(given) > 1 else 'is'}"
-            self._logger.warning(f"{names} the server's to decide with backend zmq, and ignored here")
+            self._logger.warning(f"with backend zmq the server decides about these parameters: {', '.join(given)}")
 
     def _say(self, state: LinkState) -> None:
-        """One line for each state, on the client's thread."""
+        """A line for each state, and for each reason of a refusal; on the link's thread."""
+        said = (state.name, state.reason if state.name == REFUSED else "")
+        if said == self._said:
+            return
+        self._said = said
+        line = f"link {state.name}" + (f": {state.reason}" if state.reason else "")
+        if state.name == LIVE:
+            self._logger.info(f"{line}: model {self.model}")
+        elif state.name == REFUSED:
+            self._logger.error(line)
+        else:
+            self._logger.warning(line)
 
 
 def read_keys(model: ModelParameters) -> ClientKeys | None:
