@@ -24,7 +24,13 @@ from typing import Any
 
 from svlm_core.cli.settings import add_model_options, given_settings
 from svlm_core.offload.front import Front
-from svlm_core.offload.serving import DEFAULT_BIND, default_journal, ServeConfig, STREAMS_PER_DEVICE
+from svlm_core.offload.serving import (
+    DEFAULT_BIND,
+    default_journal,
+    DEFAULT_METRICS,
+    ServeConfig,
+    STREAMS_PER_DEVICE,
+)
 from svlm_core.offload.workers import LocalLauncher
 
 EXAMPLES = """\
@@ -75,6 +81,12 @@ def add_parser(verbs: Any) -> None:
         f"(default: {STREAMS_PER_DEVICE} for each device; svlm bench capacity measures what yours can hold)",
     )
     parser.add_argument(
+        "--metrics",
+        default=DEFAULT_METRICS,
+        metavar="HOST:PORT",
+        help="where /metrics, /live and /ready are shown to anybody; '' for nowhere (default: %(default)s)",
+    )
+    parser.add_argument(
         "--journal",
         type=Path,
         metavar="FILE",
@@ -97,6 +109,7 @@ def run(options: argparse.Namespace) -> int:
         threads=options.threads,
         settings=given_settings(options),
         max_sessions=options.max_sessions,
+        metrics=options.metrics,
         journal=options.journal or default_journal(options.bind),
     )
     front = Front(config, LocalLauncher())

@@ -92,6 +92,11 @@ def secure_client(
             `unencrypted` too.
     """
     _check(endpoint, keys is not None, unencrypted, "--key and --server-key")
+    arm_client(socket, keys, endpoint)
+
+
+def arm_client(socket: zmq.Socket, keys: ClientKeys | None, endpoint: str) -> None:
+    """As secure_client, for an endpoint that was checked before: looks no name up."""
     _harden(socket, endpoint, wire.MAX_HEADER_BYTES)
     if keys is not None:
         socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret

@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 import logging
-import os
 from pathlib import Path
 import tempfile
 import time
@@ -28,11 +27,16 @@ import time
 import msgspec
 from svlm_core.errors import ConfigError
 from svlm_core.offload import backend, wire
+from svlm_core.offload.actions import Action, Forget, Order, Reply, Save
+from svlm_core.offload.bell import Bell
 from svlm_core.offload.curve import ServerSecurity
+from svlm_core.offload.http import StatusServer
 from svlm_core.offload.journal import Journal
+from svlm_core.offload.metrics import Ended
+from svlm_core.offload.observer import Observer
 from svlm_core.offload.rates import RateLimit
 from svlm_core.offload.serving import ServeConfig
-from svlm_core.offload.sessions import Action, Forget, Order, RATE_RETRY_S, Reply, Save, Sessions
+from svlm_core.offload.sessions import RATE_RETRY_S, Sessions
 from svlm_core.offload.wire import Code
 from svlm_core.offload.workers import Launcher, WorkerConfig, Workers
 import zmq
@@ -59,15 +63,16 @@ class Front:
     def __init__(self, config: ServeConfig, launcher: Launcher) -> None:
         """Prepare; nothing is started or bound yet."""
         self._config, self._launcher = config, launcher
-        self._waking, self._wake = os.pipe()
+        self._bell = Bell()
         self._stops = 0
+        self._observer = Observer(config.model, config.devices, config.room)
         self._limits: dict[bytes, _Limit] = {}
         self._slow: set[bytes] = set()
 
     def stop(self) -> None:
         """End: answer what is in work, then let go. Said twice, end at once."""
         self._stops += 1
-        os.write(self._wake, b"!")
+        self._bell.ring()
 
     def run(self, on_ready: Callable[[str, bytes | None], object]) -> None:
         """Serve until stopped.
@@ -81,15 +86,17 @@ class Front:
         """
         config = self._config
         with ExitStack() as stack:
+            stack.enter_context(self._bell)
             context = stack.enter_context(zmq.Context())
-            security = stack.enter_context(
+            self._security = stack.enter_context(
                 ServerSecurity(context, config.keys_dir, config.bind, config.unencrypted)
             )
-            self._security = security
+            if config.metrics:
+                stack.enter_context(StatusServer(config.metrics, self._observer.pages))
             self._journal = stack.enter_context(Journal(config.journal))
             self._expire()
             self._robots = stack.enter_context(context.socket(zmq.ROUTER))
-            security.secure(self._robots)
+            self._security.secure(self._robots)
             self._robots.router_mandatory = True
             self._backend = stack.enter_context(context.socket(zmq.ROUTER))
             self._backend.router_mandatory, self._backend.linger = True, _FAREWELL_MS
@@ -124,7 +131,7 @@ class Front:
         from_worker: backend.Decoder[backend.FromWorker] = backend.Decoder(backend.FromWorker)
         poller = zmq.Poller()
         poller.register(self._backend, zmq.POLLIN)
-        poller.register(self._waking, zmq.POLLIN)
+        poller.register(self._bell, zmq.POLLIN)
         bound = False
         ticked_s = expired_s = time.monotonic()
         end_s: float | None = None
@@ -137,8 +144,7 @@ class Front:
             if bound and self._robots in events:
                 for connection, *parts in _messages(self._robots):
                     self._hear_robot(from_robot, bytes(connection.buffer), parts, now_s)
-            if self._waking in events:
-                os.read(self._waking, 64)
+            self._bell.quiet()
             if self._stops and end_s is None:
                 end_s = now_s + self._config.drain_s
                 LOG.info("ending: %d chunks are in work", self._sessions.in_work)
@@ -173,22 +179,26 @@ class Front:
         now_s: float,
     ) -> None:
         sessions = self._sessions
-        user = str(parts[0].get("User-Id")) if self._security.public else ""
-        if not self._security.allows(user):
-            self._carry_out(sessions.refuse(connection, None, Code.REVOKED))
-            sessions.leave(connection, now_s)
+        user = self._security.hear(parts[0])
+        if user is None:
+            self._carry_out(sessions.refuse(connection, "", None, Code.REVOKED))
+            self._carry_out(sessions.leave(connection, Ended.REVOKED, now_s))
             return
-        within = self._within_limits(user.encode() or connection, sum(map(len, parts)), now_s)
+        size_bytes = sum(map(len, parts))
+        self._observer.heard(user, size_bytes)
+        within = self._within_limits(user.encode() or connection, size_bytes, now_s)
         try:
             message = reader.read([part.buffer for part in parts])
         except wire.WireError as error:
             LOG.warning("a message of %s was refused (%s): %s", user or "a robot", error.code.value, error)
-            self._carry_out(sessions.refuse(connection, None, error.code))
+            self._carry_out(sessions.refuse(connection, user, None, error.code))
             return
+        if isinstance(message, wire.Ping):
+            self._observer.round_trip(user, message.round_trip_ms)
         if not within:
-            self._carry_out(sessions.refuse(connection, message, Code.RATE, retry_s=RATE_RETRY_S))
+            self._carry_out(sessions.refuse(connection, user, message, Code.RATE, RATE_RETRY_S))
         elif connection in self._slow and not isinstance(message, wire.Hello):
-            self._carry_out(sessions.refuse(connection, message, Code.SLOW))
+            self._carry_out(sessions.refuse(connection, user, message, Code.SLOW))
         else:
             self._slow.discard(connection)
             self._carry_out(sessions.receive(connection, user, message, parts[1:], now_s))
@@ -203,17 +213,22 @@ class Front:
         return limit.messages.take(1, now_s) and limit.bytes.take(size_bytes, now_s)
 
     def _reply(self, reply: Reply) -> None:
+        (header,) = wire.pack(reply.message)
+        session = self._sessions.of(reply.connection)
         try:
-            parts = [reply.connection, *wire.pack(reply.message)]
-            self._robots.send_multipart(parts, zmq.NOBLOCK)
+            self._robots.send_multipart([reply.connection, header], zmq.NOBLOCK)
+            self._observer.said(session.user if session else "", reply.message, len(header))
         except zmq.Again:  # its queue is full
             LOG.warning("a robot does not fetch what it is sent: cut")
             self._slow.add(reply.connection)
-            self._sessions.leave(reply.connection, time.monotonic())
+            self._part(reply.connection, Ended.SLOW)
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            self._sessions.leave(reply.connection, time.monotonic())
+            self._part(reply.connection, Ended.SILENT)
+
+    def _part(self, connection: bytes, why: Ended) -> None:
+        self._carry_out(self._sessions.leave(connection, why, time.monotonic()))
 
     # ---- workers ------------------------------------------------------------------------------------------
 
@@ -221,7 +236,9 @@ class Front:
         name = self._workers.hear(identity, message, now_s)
         if name is None:
             return
-        if isinstance(message, backend.Ready):
+        if isinstance(message, backend.Health):
+            self._observer.worker_health(self._workers.device(name), message, now_s)
+        elif isinstance(message, backend.Ready):
             self._carry_out(self._sessions.worker_ready(name, message.model))
         else:
             self._carry_out(self._sessions.hear(name, message, now_s))
@@ -241,8 +258,12 @@ class Front:
 
     def _tick(self, now_s: float) -> None:
         for name in self._workers.check(now_s):
+            self._observer.worker_lost(self._workers.device(name))
             self._carry_out(self._sessions.worker_lost(name))
         self._carry_out(self._sessions.tick(now_s))
+        sessions = self._sessions
+        health = self._workers.health
+        self._observer.beat(sessions.attached, len(sessions), health, sessions.draining, now_s)
         self._limits = {
             who: limit for who, limit in self._limits.items() if now_s - limit.used_s < _UNUSED_LIMIT_S
         }
@@ -257,9 +278,13 @@ class Front:
             elif isinstance(action, Order):
                 self._order(action)
             elif isinstance(action, Save):
+                begin_s = time.perf_counter()
                 self._journal.save(action.record, time.time())
+                self._observer.wrote(time.perf_counter() - begin_s)
             elif isinstance(action, Forget):
                 self._journal.forget(action.name)
+            else:
+                self._observer.count(action)
 
 
 def _messages(socket: zmq.Socket) -> list[list[zmq.Frame]]:

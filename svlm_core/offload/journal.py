@@ -23,9 +23,10 @@ from types import TracebackType
 import msgspec
 from svlm_core.errors import ConfigError
 from svlm_core.offload import wire
-from svlm_core.offload.sessions import Record
+from svlm_core.offload.record import Record
 
 SCHEMA = 1
+MAX_RECORDS = 10_000  # a robot that begins a new session each second must not fill the disk
 _TABLE = """CREATE TABLE IF NOT EXISTS session (
     name TEXT PRIMARY KEY,
     user TEXT NOT NULL,
@@ -113,9 +114,13 @@ class Journal:
         """Delete a session's record."""
         self._database.execute("DELETE FROM session WHERE name = ?", (name,))
 
-    def expire(self, before_s: float) -> int:
-        """Delete the records that were written before a time; returns how many."""
-        return self._database.execute("DELETE FROM session WHERE written_s < ?", (before_s,)).rowcount
+    def expire(self, before_s: float, most: int = MAX_RECORDS) -> int:
+        """Delete what was written before a time, and the oldest above `most`; returns how many."""
+        old = self._database.execute("DELETE FROM session WHERE written_s < ?", (before_s,)).rowcount
+        excess = max(0, len(self) - most)
+        oldest = "SELECT name FROM session ORDER BY written_s LIMIT ?"
+        self._database.execute(f"DELETE FROM session WHERE name IN ({oldest})", (excess,))
+        return old + excess
 
     def close(self) -> None:
         """Close the file."""

@@ -68,6 +68,8 @@ class Ended(str, Enum):
     SLOW = "slow"  # it did not fetch what it was sent
     REVOKED = "revoked"  # its key was taken back
     EXPIRED = "expired"  # nobody came back for it
+    TAKEN = "taken"  # a newer connection took the session over, or this one began another
+    REFUSED = "refused"  # its settings are wrong, or there is no memory for it
 
 
 class Metrics:

@@ -26,6 +26,7 @@ from typing import Any
 from svlm_core.errors import ConfigError
 
 DEFAULT_BIND = "tcp://127.0.0.1:5577"
+DEFAULT_METRICS = "127.0.0.1:9577"
 STREAMS_PER_DEVICE = (
     8  # the engine's usual batch; `svlm bench capacity` says what a device holds in real time
 )
@@ -46,6 +47,7 @@ class ServeConfig:
         threads: CPU threads of a worker, 0 for torch's own choice.
         settings: (fields of StreamConfig, where they come from), each winning over those before.
         max_sessions: streams that there is room for; 0 for STREAMS_PER_DEVICE on each device.
+        metrics: HOST:PORT of the pages /metrics, /live and /ready; "" for none.
         journal: what sessions have said; None keeps it in memory.
         keep_cache_s: how long a robot may be away before its stream's memory is given up.
         keep_text_s: the same for what the stream has said.
@@ -64,6 +66,7 @@ class ServeConfig:
     threads: int = 0
     settings: tuple[tuple[Mapping[str, Any], str], ...] = field(default=())
     max_sessions: int = 0
+    metrics: str = ""
     journal: Path | None = None
     keep_cache_s: float = 120.0
     keep_text_s: float = 24 * 3600.0

@@ -73,7 +73,7 @@ class Code(str, Enum):
     RATE = "rate"  # more messages or bytes than this key may send
     REVOKED = "revoked"  # the key was taken back
     SESSION = "session"  # say Hello first
-    TAKEN = "taken"  # another key, or another connection that lives, has this session
+    TAKEN = "taken"  # another key has this session, or a newer connection of this key took it over
     EPOCH = "epoch"  # about a memory that the stream no longer has
     ORDER = "order"  # a chunk that is not newer than the last one
     CREDIT = "credit"  # more chunks in flight than there is credit for
@@ -193,9 +193,15 @@ class Reset(Message, frozen=True):
 
 
 class Ping(Message, frozen=True):
-    """A sign of life; answered by Pong with the same number. The sender measures the round trip."""
+    """A sign of life; answered by Pong with the same number.
+
+    Attributes:
+        n: any number.
+        round_trip_ms: of the Ping before, as the sender measured it, for the server's metrics; 0 if unknown.
+    """
 
     n: Number
+    round_trip_ms: Milliseconds = 0.0
 
 
 class Bye(Message, frozen=True):

@@ -17,27 +17,35 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 import threading
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from svlm_core.config import StreamConfig
 from svlm_core.errors import NumericsError, QueryError
-from svlm_core.events import CommentaryEvent, KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, KIND_RESET
+from svlm_core.events import (
+    CommentaryEvent,
+    KIND_ANSWER,
+    KIND_COMMENTARY,
+    KIND_GAP,
+    KIND_PARTIAL,
+    KIND_RESET,
+)
 from svlm_core.frames import Chunk, FrameLedger
-from svlm_core.model.vision import VisionInput
 from svlm_core.stream.budget import ChunkBudget
 from svlm_core.stream.query import Query
 from svlm_core.stream.result import ChunkResult, FINISH_DEADLINE, FINISH_LENGTH
 
 MAX_WAITING_QUERIES = 16  # one is answered each chunk: whoever came later would wait too long for an answer
+Prepared = Any  # what a stream has made of a chunk's frames; for its own `step` only
 _RECENT_CHUNKS = 3600  # latencies the percentiles are taken from: memory must not grow with the stream
 
 
 class Stream(Protocol):
-    """A StreamSession, or an EngineStream; what they have in common."""
+    """A StreamSession, an EngineStream, or a Client of a server; what they have in common."""
 
     @property
     def config(self) -> StreamConfig:
@@ -55,7 +63,7 @@ class Stream(Protocol):
     def capacity_tokens(self) -> int:
         """Slots of the KV cache, 0 before the first chunk."""
 
-    def preprocess(self, chunk: Chunk) -> VisionInput:
+    def preprocess(self, chunk: Chunk) -> Prepared:
         """Make a chunk's frames ready; in any thread."""
 
     def check_query(self, query: Query) -> None:
@@ -65,7 +73,7 @@ class Stream(Protocol):
         """Take over other settings before the next chunk; in any thread."""
 
     def step(
-        self, chunk: Chunk, vision: VisionInput | None, budget: ChunkBudget | None, query: Query | None
+        self, chunk: Chunk, vision: Prepared | None, budget: ChunkBudget | None, query: Query | None
     ) -> ChunkResult:
         """Understand one chunk, in which a question may ride."""
 
@@ -161,7 +169,7 @@ class Commentator:
         self._stream.reconfigure(config)
 
     def take(
-        self, chunk: Chunk, arrived_s: float | None = None, vision: VisionInput | None = None
+        self, chunk: Chunk, arrived_s: float | None = None, vision: Prepared | None = None
     ) -> list[CommentaryEvent]:
         """Understand a chunk.
 
@@ -177,7 +185,7 @@ class Commentator:
             the words if there are any.
 
         Raises:
-            NumericsError: as StreamSession.step. The next call, or restart or dismiss, returns first that
+            NumericsError, QueryError: as StreamSession.step. The next call, or restart or dismiss, returns first that
                 everything is forgotten, and an answer without words if the chunk was asked: no question is
                 put to the model twice.
             SvlmError: as StreamSession.step; the question stays for the next chunk.
@@ -203,6 +211,10 @@ class Commentator:
         if chunk.index > self._next_chunk:
             missed_ns = (oldest_ns if self._newest_ns is None else self._newest_ns, oldest_ns)
             events.append(self._event("", KIND_GAP, chunk.index, missed_ns))
+        if result.forgot:
+            last_ns = self._newest_ns or 0
+            events.append(self._event(result.forgot, KIND_RESET, chunk.index, (last_ns, last_ns)))
+            self._unfinished = ""
         kind, query_id = KIND_COMMENTARY, self._unfinished
         if query and result.token_ids:  # without tokens it was cancelled before the model saw the question
             kind, query_id = KIND_ANSWER, self._asked.popleft().query_id
