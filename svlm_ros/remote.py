@@ -93,7 +93,9 @@ class RemoteModel:
         defaults = ModelParameters()
         given = [name for name in _OF_THE_SERVER if getattr(model, name) != getattr(defaults, name)]
         if given:
-            self._logger.warning(f"with backend zmq the server decides about these parameters: {', '.join(given)}")
+            self._logger.warning(
+                f"with backend zmq the server decides about these parameters: {', '.join(given)}"
+            )
 
     def _say(self, state: LinkState) -> None:
         """A line for each state, and for each reason of a refusal; on the link's thread."""
