@@ -130,7 +130,7 @@ class Link:
             self._number += 1
             self._pings[self._number] = now_s
             self._ping_s = now_s + wire.HEARTBEAT_S
-            return [Send(wire.Ping(self._number))]
+            return [Send(wire.Ping(self._number, self.state.round_trip_ms or 0.0))]
         return []
 
     def connected(self, now_s: float) -> list[Action]:
