@@ -100,6 +100,9 @@ class StreamNodeParameters:
     annotate: bool = _setting(
         False, "publish image_annotated: each chunk's newest picture with the words under it"
     )
+    partial: bool = _setting(
+        False, "publish commentary/partial: the words of a chunk while they are found, all of them each time"
+    )
     describe_prompt: str = _setting(
         "Describe what you see.", "the question that the service ~/describe asks", live=True
     )

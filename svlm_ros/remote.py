@@ -42,14 +42,15 @@ class RemoteModel:
         state: how the link stands; None before there is one.
     """
 
-    def __init__(self, camera: str, logger: RcutilsLogger) -> None:
+    def __init__(self, camera: str, partial: bool, logger: RcutilsLogger) -> None:
         """Connect to nothing yet.
 
         Args:
             camera: name of the camera in the server's log.
+            partial: whether words are wanted while they are found.
             logger: of the node; the link's states are lines in it.
         """
-        self._camera, self._logger = camera, logger
+        self._camera, self._partial, self._logger = camera, partial, logger
         self._client: Client | None = None
         self._said = ("", "")
 
@@ -66,15 +67,16 @@ class RemoteModel:
     def open(self, model: ModelParameters, overrides: Mapping[str, Any], wanted: Wanted) -> Lease | None:
         """As StreamSupply.open; waits for the server as long as it takes."""
         self._warn_of_ignored(model)
+        jpeg: dict[str, Any] = {"picture": Picture.JPEG, "quality": model.jpeg_quality}
         client = Client(
             model.endpoint,
             overrides,
             camera=self._camera,
             keys=read_keys(model),
             unencrypted=model.unencrypted,
-            picture=Picture.JPEG if model.jpeg_quality else Picture.PNG,
-            quality=model.jpeg_quality,
+            partial=self._partial,
             on_state=self._say,
+            **(jpeg if model.jpeg_quality else {"picture": Picture.PNG}),
         )
         self._client = client
         lease = None

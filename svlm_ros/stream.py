@@ -168,7 +168,7 @@ class StreamNode(LifecycleNode):
         self._images = ImageSubscription(self, own.image, own.image_transport, self._on_image)
         self._ledger = FrameLedger()
         self._health = Health(self._ledger)
-        self._outputs = Outputs(self, own.annotate)
+        self._outputs = Outputs(self, partial=own.partial, annotate=own.annotate)
         self._answers = Answers(self)
         services = StreamServices(self, self, self._answers)
         queries = self.create_subscription(String, "query", self._on_query, _QUERY_DEPTH)
@@ -195,7 +195,8 @@ class StreamNode(LifecycleNode):
         model, camera = self._settings.model, self._settings.own.camera or self._images.topic
         if model.endpoint and not model.remote:
             self.get_logger().warning("endpoint is set, but backend is local: the model runs in this process")
-        self._remote = RemoteModel(camera, self.get_logger()) if model.remote else None
+        partial = self._settings.own.partial
+        self._remote = RemoteModel(camera, partial, self.get_logger()) if model.remote else None
         self._worker = Worker(
             self._remote or self._supply,
             model,
@@ -204,6 +205,7 @@ class StreamNode(LifecycleNode):
             self._ledger,
             self._health,
             self._publish,
+            self._outputs.hear,
             lambda: self.get_clock().now().nanoseconds,
             self.get_logger(),
         )

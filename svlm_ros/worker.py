@@ -33,14 +33,15 @@ from svlm_core.errors import (
 )
 from svlm_core.events import CommentaryEvent
 from svlm_core.frames import Chunk, DROPPED_BROKEN, DROPPED_LINK, FrameLedger
+from svlm_core.stream.commentator import Commentator
 from svlm_ros.health import Health
 from svlm_ros.intake import CameraChunk, DROPPED_STOPPED, Intake
 from svlm_ros.parameters import ModelParameters
 from svlm_ros.supply import StreamSupply
 
-if TYPE_CHECKING:  # torch takes seconds to import
+if TYPE_CHECKING:
     from svlm_core.config import StreamConfig
-    from svlm_core.stream.commentator import Commentator, Stream
+    from svlm_core.stream.commentator import Stream
     from svlm_core.stream.query import Query
 
 _STOP_POLL_S = 0.05
@@ -67,6 +68,7 @@ class Worker:
         ledger: FrameLedger,
         health: Health,
         publish: Publish,
+        hear: Callable[[CommentaryEvent], None] | None,
         now_ns: Callable[[], int],
         logger: RcutilsLogger,
     ) -> None:
@@ -81,13 +83,14 @@ class Worker:
             health: measures.
             publish: takes events, the chunk they are about if there is one, and the camera's coordinate
                 frame; on this thread.
+            hear: takes words while they are found, in any thread; None if nobody wants them.
             now_ns: the node's clock.
             logger: the node's.
         """
         self._supply, self._model, self._overrides = supply, model, overrides
         self._early: dict[str, Any] = {}  # settings changed while the model loads
         self._camera, self._ledger, self._health = camera, ledger, health
-        self._publish, self._now_ns, self._logger = publish, now_ns, logger
+        self._publish, self._hear, self._now_ns, self._logger = publish, hear, now_ns, logger
         self._stopped = threading.Event()
         self._abandoned = False  # the node did not wait for the end: its publishers may be gone
         self._changing = threading.Lock()
@@ -184,9 +187,8 @@ class Worker:
             lease.close()
 
     def _comment(self, stream: Stream) -> None:
-        from svlm_core.stream.commentator import Commentator
-
-        commentator = Commentator(stream, self._ledger, self._camera)
+        hear = self._tell_partial if self._hear else None
+        commentator = Commentator(stream, self._ledger, self._camera, hear=hear)
         intake = Intake(stream.config, self._ledger, self._camera)
         with self._changing:
             if self._early:
@@ -236,7 +238,7 @@ class Worker:
             if not self._stopped.is_set():
                 raise
             return
-        except LinkError as error:
+        except (LinkError, QueryError) as error:  # or the server takes no question that it took before
             self._lose(len(chunk.frames), error)
             return
         except (SourceError, NumericsError) as error:  # the next ones may be better
@@ -249,7 +251,7 @@ class Worker:
         self._health.chunk_understood(time.monotonic() - arrived_s, age_s)
         self._tell(events, chunk, sealed.frame_id)
 
-    def _lose(self, frames: int, error: LinkError) -> None:
+    def _lose(self, frames: int, error: SvlmError) -> None:
         """Count frames that did not go over the link, whose own state is in the log and the diagnostics."""
         self._ledger.drop(DROPPED_STOPPED if self._stopped.is_set() else DROPPED_LINK, frames)
         self._logger.debug(str(error))
@@ -259,6 +261,10 @@ class Worker:
     ) -> None:
         if not self._abandoned:
             self._publish(events, chunk, frame_id)
+
+    def _tell_partial(self, event: CommentaryEvent) -> None:
+        if self._hear is not None and not self._abandoned:
+            self._hear(event)
 
     def _warn(self, text: str) -> None:
         self._health.failed(text)
