@@ -125,6 +125,11 @@ class ServeRig:
         return status
 
     @property
+    def running(self) -> bool:
+        """Whether it was started and not ended by us."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         """Of the front."""
         assert self._process is not None
