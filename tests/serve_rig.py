@@ -47,6 +47,7 @@ class ServeRig:
     Attributes:
         lines: what it has printed since it was started last.
         ready_s: `time.monotonic()` when it was ready.
+        endpoint: where it listens, its port as the system chose it.
     """
 
     READY = "svlm: ready at"
@@ -75,6 +76,7 @@ class ServeRig:
         self._process: subprocess.Popen[str] | None = None
         self.lines: list[str] = []
         self.ready_s = 0.0
+        self.endpoint = ""
 
     def __enter__(self) -> ServeRig:
         return self.start()
@@ -103,12 +105,6 @@ class ServeRig:
             raise AssertionError(f"the server did not start:\n{output}")
         return self
 
-    @property
-    def endpoint(self) -> str:
-        """Where it listens, its port as the system chose it."""
-        (line,) = [line for line in self.lines if self.READY in line]
-        return line[line.index("tcp://") :].partition(",")[0]
-
     def kill(self) -> None:
         """End the front at once, as a power cut or the kernel would; its workers notice by themselves."""
         assert self._process is not None
@@ -136,5 +132,6 @@ class ServeRig:
             self.lines.append(line.rstrip())
             if self.READY in line and not ready.is_set():
                 self.ready_s = time.monotonic()
+                self.endpoint = line[line.index("tcp://") :].partition(",")[0] if "tcp://" in line else ""
                 ready.set()
         ready.set()  # it has ended
