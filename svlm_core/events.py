@@ -35,8 +35,8 @@ class CommentaryEvent:
     Attributes:
         text: the words, without the silence mark; empty for a gap; for a reset why it was needed.
         kind: one of the KIND_ constants.
-        seq: number of this event in its stream, from 0, without holes; partial words have the number that comes
-            next, and do not count.
+        seq: number of this event in its stream, from 0, without holes; partial words have the number that
+            comes next, and do not count.
         camera: name of the camera or source.
         frame_id: coordinate frame of the camera (sensor_msgs/Image header), empty outside ROS.
         chunk_index: the chunk the event is about (for a gap: the first chunk after it).

@@ -86,7 +86,16 @@ def server(options: Sequence[str]) -> Iterator[tuple[str, ClientKeys]]:
         store = KeyStore(Path(folder))
         public = store.new(SERVER)
         store.allow(_ROBOT, store.new(_ROBOT))
-        serve = [sys.executable, "-m", "svlm_core.cli", "serve", "--bind", "tcp://127.0.0.1:*", "--keys", folder]
+        serve = [
+            sys.executable,
+            "-m",
+            "svlm_core.cli",
+            "serve",
+            "--bind",
+            "tcp://127.0.0.1:*",
+            "--keys",
+            folder,
+        ]
         process = subprocess.Popen(
             [*serve, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -131,7 +140,9 @@ def measure_link(
     for size_px in sizes_px:
         with Client(endpoint, _differing(config), camera=_ROBOT, keys=keys) as client:
             client.wait_until_live(_START_LIMIT_S)
-            rows.append(_measure_size(StreamSession(model, config), client, config, size_px, rounds, progress))
+            rows.append(
+                _measure_size(StreamSession(model, config), client, config, size_px, rounds, progress)
+            )
     at_limit = [row["overhead_ms"] for row in rows if (row["height_px"], row["width_px"]) == LIMIT_PX]
     overhead_ms = at_limit[0] if at_limit else None
     return {

@@ -279,6 +279,10 @@ class Client:
             raise answer
         return replace(answer, stage_ms={"encode": coded.encode_ms, **answer.stage_ms})
 
+    def words(self, said: str, /) -> str:
+        """The text of what `hear` was told: that very text."""
+        return said
+
     def reset(self) -> None:
         """Forget everything; what the server cannot be told now it is told before the next chunk.
 

@@ -127,10 +127,7 @@ class Link:
         if now_s >= self._quiet_s + self._patience_s:
             return self.broke("the server does not answer", now_s)
         if self._ping_s is not None and now_s >= self._ping_s:
-            self._number += 1
-            self._pings[self._number] = now_s
-            self._ping_s = now_s + wire.HEARTBEAT_S
-            return [Send(wire.Ping(self._number))]
+            return self._ping(now_s)
         return []
 
     def connected(self, now_s: float) -> list[Action]:
@@ -195,7 +192,14 @@ class Link:
             self._attempt = 0
             self.state = replace(self.state, reconnects=reconnects)
             self._enter(LIVE, "", now_s)
+            return self._ping(now_s)  # so that the round trip is known from the beginning
         return []
+
+    def _ping(self, now_s: float) -> list[Action]:
+        self._number += 1
+        self._pings[self._number] = now_s
+        self._ping_s = now_s + wire.HEARTBEAT_S
+        return [Send(wire.Ping(self._number, self.state.round_trip_ms or 0.0))]
 
     def _pong(self, pong: wire.Pong, now_s: float) -> list[Action]:
         said_s = self._pings.pop(pong.n, None)

@@ -312,6 +312,5 @@ def is_device_error(error: BaseException) -> bool:
 
 
 def _field(error: SvlmError, settings: wire.Settings) -> str:
-    """The setting that an error's message names."""
-    words = set(re.findall(r"\w+", str(error)))
-    return next((name for name in settings if name in words), "")
+    """The setting that an error's message names first, "" if none."""
+    return next((word for word in re.findall(r"\w+", str(error)) if word in settings), "")

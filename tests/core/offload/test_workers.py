@@ -1,0 +1,151 @@
+# Copyright 2026 svlm maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+import subprocess
+import sys
+import time
+
+import pytest
+from svlm_core.offload import backend
+from svlm_core.offload.workers import (
+    EXIT_DEVICE,
+    LocalProcess,
+    RESTARTS,
+    SILENT_S,
+    STUCK_S,
+    WorkerConfig,
+    Workers,
+    WorkersLostError,
+)
+
+CONFIG = WorkerConfig("0", "ipc://nowhere", "tiny", "cpu", "float32", "", 0, (), 8)
+READY = backend.Ready("tiny", "cpu")
+
+
+def health(running: int = 0, since_step_s: float = 0.0) -> backend.Health:
+    return backend.Health(1, running, 0, 0, 0, since_step_s, 0, 0)
+
+
+class ObedientLauncher:
+    """Starts real processes that do nothing but end with the code that they are told to."""
+
+    def __init__(self) -> None:
+        self.started: list[WorkerConfig] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, config: WorkerConfig) -> LocalProcess:
+        self.started.append(config)
+        script = "import sys; sys.exit(int(sys.stdin.readline() or 0))"
+        process = subprocess.Popen([sys.executable, "-S", "-c", script], stdin=subprocess.PIPE)
+        self.processes.append(process)
+        return LocalProcess(process)
+
+    def end(self, number: int, code: int) -> None:
+        """Let process `number` end."""
+        process = self.processes[number]
+        assert process.stdin is not None
+        process.stdin.write(f"{code}\n".encode())
+        process.stdin.flush()
+        process.wait()
+
+
+@pytest.fixture
+def launcher() -> Iterator[ObedientLauncher]:
+    launcher = ObedientLauncher()
+    yield launcher
+    for process in launcher.processes:
+        process.kill()
+        process.wait()
+
+
+def started(launcher: ObedientLauncher) -> Workers:
+    workers = Workers(launcher, [CONFIG], 0.0)
+    assert workers.hear(b"0/0", READY, 0.0) == "0"
+    return workers
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.01)  # a killed process is reaped soon, but nobody says when
+
+
+def test_each_process_has_a_name_of_its_own(launcher: ObedientLauncher) -> None:
+    workers = Workers(launcher, [CONFIG], 0.0)
+    assert not workers.all_served
+    assert workers.hear(b"0/0", READY, 0.0) == "0"
+    assert workers.all_served and workers.check(1.0) == []
+    launcher.end(0, 1)
+    assert workers.check(2.0) == ["0"]
+    assert [config.name for config in launcher.started] == ["0/0", "0/1"]
+    assert workers.hear(b"0/0", health(), 2.0) is None  # a late message of the dead
+    assert workers.hear(b"0/1", READY, 2.0) == "0"
+    assert workers.identity("0") == b"0/1"
+
+
+def test_a_worker_that_cannot_start_ends_the_server(launcher: ObedientLauncher) -> None:
+    workers = Workers(launcher, [CONFIG], 0.0)
+    workers.hear(b"0/0", backend.Failed("tiny: is damaged"), 0.0)
+    launcher.end(0, 1)
+    with pytest.raises(WorkersLostError, match="on cpu could not start: tiny: is damaged"):
+        workers.check(1.0)
+
+
+def test_a_worker_that_ends_again_and_again_ends_the_server(launcher: ObedientLauncher) -> None:
+    workers = started(launcher)
+    for number in range(RESTARTS):
+        launcher.end(number, 1)
+        assert workers.check(float(number)) == ["0"]
+    launcher.end(RESTARTS, 1)
+    with pytest.raises(WorkersLostError, match="ends again and again: exit code 1"):
+        workers.check(float(RESTARTS))
+
+
+def test_a_worker_may_end_now_and_then(launcher: ObedientLauncher) -> None:
+    workers = started(launcher)
+    for number in range(2 * RESTARTS):
+        launcher.end(number, 1)
+        assert workers.check(number * 60.0) == ["0"]
+
+
+def test_a_broken_device_is_tried_once_more(launcher: ObedientLauncher) -> None:
+    workers = started(launcher)
+    launcher.end(0, EXIT_DEVICE)
+    assert workers.check(1.0) == ["0"]
+    launcher.end(1, EXIT_DEVICE)
+    with pytest.raises(WorkersLostError, match="the device cpu is broken"):
+        workers.check(300.0)
+
+
+@pytest.mark.parametrize("sign", [None, health(running=1, since_step_s=STUCK_S + 1)])
+def test_a_worker_that_hangs_is_killed(launcher: ObedientLauncher, sign: backend.Health | None) -> None:
+    workers = started(launcher)
+    now_s = SILENT_S + 1
+    if sign is not None:
+        workers.hear(b"0/0", sign, now_s)
+    assert workers.check(now_s) == []  # killed now, found dead later
+    until(lambda: launcher.processes[0].poll() is not None)
+    assert workers.check(now_s) == ["0"]
+    assert workers.check(now_s) == []  # the new one has its time
+
+
+def test_a_worker_that_rests_is_left_alone(launcher: ObedientLauncher) -> None:
+    workers = started(launcher)
+    workers.hear(b"0/0", health(running=0, since_step_s=1e6), 100.0)
+    assert workers.check(100.0 + SILENT_S) == []
+    assert launcher.processes[0].poll() is None
