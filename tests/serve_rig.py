@@ -88,7 +88,7 @@ class ServeRig:
     def start(self) -> ServeRig:
         """Start it and wait until it is ready."""
         assert self._process is None
-        self.lines = []
+        self.lines, self.endpoint = [], ""
         self._process = subprocess.Popen(
             self._command,
             stdout=subprocess.PIPE,
@@ -99,7 +99,7 @@ class ServeRig:
         )
         ready = threading.Event()
         threading.Thread(target=self._read, args=(self._process, ready), daemon=True).start()
-        if not ready.wait(START_LIMIT_S) or self._process.poll() is not None:
+        if not ready.wait(START_LIMIT_S) or not self.endpoint:
             output = "\n".join(self.lines)
             self.kill()
             raise AssertionError(f"the server did not start:\n{output}")
@@ -132,6 +132,6 @@ class ServeRig:
             self.lines.append(line.rstrip())
             if self.READY in line and not ready.is_set():
                 self.ready_s = time.monotonic()
-                self.endpoint = line[line.index("tcp://") :].partition(",")[0] if "tcp://" in line else ""
+                self.endpoint = line.split(f"{self.READY} ")[1].partition(",")[0]
                 ready.set()
         ready.set()  # it has ended
