@@ -24,8 +24,8 @@ import pytest
 from svlm_core.cli.main import main
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError
-from svlm_core.evaluation.policies import HEIGHT_PX, WIDTH_PX
 from svlm_core.evaluation.score import Judged, score
+from svlm_core.evaluation.side_by_side import HEIGHT_PX, WIDTH_PX
 from svlm_core.evaluation.world import evaluate_world
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import load_model
@@ -174,7 +174,7 @@ def test_policies_side_by_side(
     files = ["--json", str(tmp_path / "out.json"), "--plot", str(tmp_path / "out.png")]
     assert main([*what, "--policies", "streaming,full,last-frames", *model, *files]) == 0
     table = capsys.readouterr().out.splitlines()
-    assert table[0].split()[:3] == ["policy", "seconds", "events"]
+    assert table[0].split()[:2] == ["seconds", "events"]
     assert [line.split()[0] for line in table[1:4]] == ["streaming", "full", "last-frames"]
     assert table[4].startswith("full ended at") and "the KV cache is full" in table[4]
     runs = json.loads((tmp_path / "out.json").read_text())
