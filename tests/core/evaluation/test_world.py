@@ -45,7 +45,7 @@ FIGURES = {
     *("event_accuracy", "n_events", "silence_precision", "silence_recall", "accuracy_by_kind"),
     *("accuracy_by_quarter", "memory_by_age", "latency_ratio", "rss_growth_mb", "chunk_ms_p50"),
     *("chunk_ms_p99", "stage_ms_p50", "cache_tokens_max", "capacity_tokens", "seconds", "stopped", "seed"),
-    *("curve", "policy", "vision_window_s", "text_sink_tokens", "text_window_tokens"),
+    *("curve", "said_after", "policy", "vision_window_s", "text_sink_tokens", "text_window_tokens"),
 }
 
 
