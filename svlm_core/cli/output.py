@@ -21,4 +21,5 @@ import sys
 
 def say(line: str) -> None:
     """One line of news, on stderr; from any thread."""
-    print(f"svlm: {line}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"svlm: {line}\n")  # in one piece: threads speak at once
+    sys.stderr.flush()
