@@ -59,8 +59,8 @@ SLACK_S = 1.0  # for a machine that does other things, too
 
 @pytest.fixture(scope="module")
 def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small random checkpoint that has something to say about every chunk."""
-    folder = write_random_model(tmp_path_factory.mktemp("talker") / "model")
+    """A random checkpoint that has something to say about every chunk, and is slow at saying much."""
+    folder = write_random_model(tmp_path_factory.mktemp("talker") / "model", num_hidden_layers=6)
     (folder / "stream.yaml").write_text(
         "min_visual_tokens: 1\nmax_visual_tokens: 9\nmax_new_tokens: 4\n"
         "text_sink_tokens: 16\ntext_window_tokens: 32\n"
@@ -328,7 +328,7 @@ def kill_and_restart(guarded: Guarded, robots: list[Robot], times: int) -> None:
 def long_winded(tmp_path: Path) -> Path:
     """Settings with which a chunk decodes for a good part of its second."""
     path = tmp_path / "settings.yaml"
-    path.write_text("vision_window_s: 2\nmax_new_tokens: 500\nchunk_budget_s: 0.9\n")
+    path.write_text("vision_window_s: 2\nmax_new_tokens: 250\nchunk_budget_s: 0.9\n")
     return path
 
 
@@ -378,7 +378,7 @@ def test_overload_is_dropped_and_counted(plain: Plain, tmp_path: Path) -> None:
         f"chunk_s: 0.1\nfps: 20\nvision_window_s: 0.2\nmax_new_tokens: 1000\nchunk_budget_s: {budget_s}\n"
     )
     options = ("--fps=20", "--seconds=6", "--settings", str(settings))
-    robots = [plain.robot(*options) for _ in range(6)]
+    robots = [plain.robot(*options) for _ in range(8)]
     with ExitStack() as living:
         for robot in robots:
             living.enter_context(robot)
@@ -390,7 +390,7 @@ def test_overload_is_dropped_and_counted(plain: Plain, tmp_path: Path) -> None:
         oldest_s = max(at_s - newest_s for at_s, _, newest_s, _ in robot.chunks)
         assert oldest_s < budget_s + SLACK_S, "words are about something that is long past"
     received, used = (sum(robot.books[name] for robot in robots) for name in ("received", "used"))
-    LOG.info("received %d frames, used %d, the oldest words were %.2f s late", received, used, oldest_s)
+    LOG.info("received %d frames, used %d", received, used)
     assert received >= 10 * used
 
 
@@ -459,6 +459,9 @@ def test_a_robot_that_does_not_read_harms_nobody(plain: Plain) -> None:
         for robot in robots:
             robot.end()
             assert_accounted(robot)
+    assert any("does not fetch" in line for line in plain.server.lines), "it was not slow enough"
     without_ms, with_ms = (float(np.percentile(latency_ms[deaf], 99)) for deaf in (False, True))
+    p50_ms = [round(float(np.median(latency_ms[deaf])), 1) for deaf in (False, True)]
     LOG.info("p99 %.1f ms without, %.1f ms beside a robot that does not read", without_ms, with_ms)
+    LOG.info("p50 %s ms", p50_ms)
     assert with_ms <= 1.1 * without_ms
