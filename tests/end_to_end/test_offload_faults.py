@@ -51,6 +51,7 @@ BACK_LIMIT_S = 3.0  # after the network is mended, until the first event
 RESTART_LIMIT_S = 5.0  # after a server is ready again, until the robots' streams go on
 OLD_S = 1.0  # frames older than that are not worth sending
 SHORT_CUT_S = 4.5  # longer than it takes to be noticed
+BLINK_S = 1.0  # not worth noticing
 CUTS, LONG_CUT_S = 10, 30.0
 KILLS = 20
 HOUR_S = 3600
@@ -222,17 +223,23 @@ def test_a_cut_is_silence_and_loses_nothing_for_ever(
 
 
 def test_over_the_link_the_events_are_the_same(guarded: Guarded, talker: Path, tmp_path: Path) -> None:
-    """Pictures without loss: what the server says about them is what the same model says here."""
-    source, here = "world://7?seconds=12", tmp_path / "here.jsonl"
-    with guarded.robot("--source", source) as robot:
-        assert robot.until(lambda: robot.books)
+    """Pictures without loss: what the server says about them is what the same model says here, cut or not."""
+    source, here = "world://7?seconds=40", tmp_path / "here.jsonl"
     svlm = [sys.executable, "-m", "svlm_core.cli", "stream", source, "--quiet", "--model", str(talker)]
     subprocess.run([*svlm, "--jsonl", str(here)], check=True, timeout=LIMIT_S)
     expected = [CommentaryEvent.from_json(line) for line in here.read_text().splitlines()]
-    assert len(expected) >= 10
-    assert [replace(event, latency_ms=0.0) for _, event in robot.events] == [
-        replace(event, latency_ms=0.0) for event in expected
-    ]
+    assert len(expected) >= 30
+    for cut_s in (0.0, SHORT_CUT_S):
+        with guarded.robot("--source", source) as robot:
+            if cut_s:
+                assert robot.understood(5)
+                guarded.network.cut()
+                assert robot.until(lambda robot=robot: robot.state == "stalled")
+                guarded.network.mend()
+            assert robot.until(lambda robot=robot: robot.books)
+        assert [replace(event, latency_ms=0.0) for _, event in robot.events] == [
+            replace(event, latency_ms=0.0) for event in expected
+        ]
 
 
 # ---- a network that is cut ------------------------------------------------------------------------------
@@ -292,6 +299,27 @@ def test_nothing_old_is_sent_after_a_cut(plain: Plain) -> None:
         if age_s > OLD_S:  # it was on the way when the cut came; the server has to know better than to use it
             assert chunk.index not in understood_s, f"a chunk {age_s:.1f} s old was used"
     assert sum(at_s - chunk.stamps_ns[-1] / 1e9 > OLD_S for at_s, chunk in plain.heard) <= 1
+
+
+def test_a_slow_network_is_no_broken_one(plain: Plain) -> None:
+    """Half a second there and back, and silence that is shorter than a cut: nothing is lost but time."""
+    with plain.robot() as robot:
+        assert robot.understood(1)
+        states, plain.network.delay_s = len(robot.states), 0.25
+        try:
+            assert robot.understood(2)
+            plain.network.cut()
+            time.sleep(BLINK_S)
+            plain.network.mend()
+            assert robot.understood(2)
+        finally:
+            plain.network.delay_s = 0.0
+            plain.network.mend()
+        robot.end()
+    assert [state for state in robot.states[states:] if state[1] != "live"] == []
+    assert_accounted(robot)
+    slowest_ms = max(event.latency_ms for _, event in robot.events)
+    assert slowest_ms > 500, "the network was not slow"
 
 
 # ---- a server that is killed ----------------------------------------------------------------------------
