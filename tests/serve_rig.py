@@ -70,7 +70,7 @@ class ServeRig:
             environment: added to ours.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        serve = [sys.executable, "-m", "svlm_core.cli", "serve", "--bind", bind, "--metrics", "127.0.0.1:0"]
+        serve = [sys.executable, "-m", "svlm_core.cli", "serve", "--bind", bind, "--metrics", ""]
         self._command = [*on_server, *serve, "--journal", str(folder / "journal.sqlite"), *options]
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[str] | None = None
@@ -119,6 +119,11 @@ class ServeRig:
         status = self._process.wait(END_LIMIT_S)
         self._process = None
         return status
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not ended by us."""
+        return self._process is not None
 
     @property
     def pid(self) -> int:

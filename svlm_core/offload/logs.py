@@ -104,7 +104,8 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    """What `extra` named; names with an underscore are libraries' own notes."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD and name[0] != "_"}
 
 
 def _value(value: Any) -> str:
