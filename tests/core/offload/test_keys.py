@@ -235,7 +235,9 @@ def test_the_command_line_does_it_all(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["keys", "new", "server", "--dir", there]) == 0
     server = capsys.readouterr().out.strip()
     assert main(["keys", "new", "robot1", "--dir", here]) == 0
-    robot = capsys.readouterr().out.strip()
+    out, err = capsys.readouterr()
+    robot = out.strip()
+    assert f"{here}/robot1.key and stays there" in err and f"svlm keys allow robot1 '{robot}'" in err
     assert main(["keys", "allow", "robot1", robot, "--dir", there]) == 0
     assert main(["keys", "allow", "robot1", f"{here}/robot1.pub", "--dir", there]) == 0
     assert main(["keys", "list", "--dir", there]) == 0
