@@ -81,11 +81,13 @@ class KeyStore:
             ConfigError: the name will not do, there is such a key already, or it cannot be written.
         """
         check_name(name)
-        public, secret = zmq.curve_keypair()
+        pair = new_pair()
         path = self.folder / f"{name}.key"
-        _write(path, _certificate(f"secret key of {name}: keep it here", public, secret), _SECRET_MODE)
-        _write(self.folder / f"{name}.pub", _certificate(f"public key of {name}", public), _PUBLIC_MODE)
-        return public
+        _write(
+            path, _certificate(f"secret key of {name}: keep it here", pair.public, pair.secret), _SECRET_MODE
+        )
+        _write(self.folder / f"{name}.pub", _certificate(f"public key of {name}", pair.public), _PUBLIC_MODE)
+        return pair.public
 
     def server(self) -> KeyPair:
         """The server's pair.
@@ -190,6 +192,14 @@ class AllowList:
                 stat = path.stat()
                 seen.append((path.name, stat.st_ino, stat.st_mtime_ns, stat.st_size))
         return seen
+
+
+def new_pair() -> KeyPair:
+    """A new pair; its public key does not begin with a dash, so a command line takes it for no option."""
+    while True:
+        pair = KeyPair(*zmq.curve_keypair())
+        if not pair.public.startswith(b"-"):
+            return pair
 
 
 def check_name(name: str) -> str:

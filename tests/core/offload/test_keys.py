@@ -23,7 +23,15 @@ from hypothesis import strategies as st
 import pytest
 from svlm_core.cli import main
 from svlm_core.errors import ConfigError
-from svlm_core.offload.keys import AllowList, check_public, KeyStore, parse_public, read_pair, read_public
+from svlm_core.offload.keys import (
+    AllowList,
+    check_public,
+    KeyStore,
+    new_pair,
+    parse_public,
+    read_pair,
+    read_public,
+)
 import zmq
 
 OTHER, _ = zmq.curve_keypair()
@@ -49,6 +57,10 @@ def test_a_new_pair_belongs_together_and_only_its_owner_can_read_it(store: KeySt
     assert mode(store.folder / "robot1.key") == 0o600 and mode(store.folder) == 0o700
     assert pair.secret.decode() not in repr(pair)
     assert sorted(path.name for path in store.folder.iterdir()) == ["robot1.key", "robot1.pub"]
+
+
+def test_no_public_key_passes_for_an_option() -> None:
+    assert not any(new_pair().public.startswith(b"-") for _ in range(600))
 
 
 def test_zeromqs_own_reader_takes_the_files(store: KeyStore) -> None:
