@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-import threading
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +23,6 @@ import pytest
 from svlm_core.cli import main
 from svlm_core.errors import ConfigError
 from svlm_core.offload.keys import (
-    AllowList,
     check_public,
     KeyStore,
     new_pair,
@@ -172,74 +170,6 @@ def test_one_key_has_one_name(store: KeyStore) -> None:
 def test_revoking_whom_nobody_allowed_is_an_error(store: KeyStore) -> None:
     with pytest.raises(ConfigError, match="robot1 is not allowed"):
         store.revoke("robot1")
-
-
-class Live:
-    """An AllowList whose every question looks at the files."""
-
-    def __init__(self, store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("svlm_core.offload.keys._REFRESH_S", 0.0)
-        self.allowed = AllowList(store)
-
-
-@pytest.fixture
-def allowed(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> AllowList:
-    return Live(store, monkeypatch).allowed
-
-
-def test_the_list_is_read_live(store: KeyStore, allowed: AllowList) -> None:
-    assert allowed.name(OTHER) is None and not allowed.allows("robot1")
-    store.allow("robot1", OTHER)
-    assert allowed.name(OTHER) == "robot1" and allowed.allows("robot1") and not allowed.allows("")
-    store.revoke("robot1")
-    assert allowed.name(OTHER) is None and not allowed.allows("robot1")
-
-
-def test_the_list_is_looked_at_only_now_and_then(store: KeyStore) -> None:
-    allowed = AllowList(store)
-    assert allowed.name(OTHER) is None
-    store.allow("robot1", OTHER)
-    assert allowed.name(OTHER) is None  # a flood of handshakes must not read the disk each time
-
-
-def test_a_name_can_get_another_key(store: KeyStore, allowed: AllowList) -> None:
-    new = zmq.curve_keypair()[0]
-    store.allow("robot1", OTHER)
-    assert allowed.name(OTHER) == "robot1"
-    store.allow("robot1", new)
-    assert allowed.name(new) == "robot1" and allowed.name(OTHER) is None and allowed.allows("robot1")
-
-
-def test_a_broken_file_locks_out_its_own_robot_only(store: KeyStore, allowed: AllowList) -> None:
-    store.allow("robot1", OTHER)
-    (store.allowed_folder / "robot2.pub").write_text("nonsense")
-    assert allowed.name(OTHER) == "robot1"
-
-
-def test_a_list_that_is_gone_lets_nobody_in(store: KeyStore, allowed: AllowList) -> None:
-    store.allow("robot1", OTHER)
-    assert allowed.allows("robot1")
-    store.allowed_folder.rename(store.folder / "elsewhere")
-    assert not allowed.allows("robot1")
-
-
-def test_others_stay_while_keys_come_and_go(store: KeyStore, allowed: AllowList) -> None:
-    store.allow("robot1", OTHER)
-    done = threading.Event()
-
-    def churn() -> None:
-        for _ in range(100):
-            store.allow("robot2", zmq.curve_keypair()[0])
-            store.revoke("robot2")
-        done.set()
-
-    thread = threading.Thread(target=churn)
-    thread.start()
-    answers = {allowed.allows("robot1")}
-    while not done.is_set():
-        answers.add(allowed.allows("robot1"))
-    thread.join()
-    assert answers == {True}
 
 
 def test_the_command_line_does_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
