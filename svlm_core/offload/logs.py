@@ -26,6 +26,7 @@ import logging
 import sys
 from typing import Any
 
+LEVELS = ("debug", "info", "warning", "error")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -59,11 +60,16 @@ class TextFormatter(logging.Formatter):
         return line
 
 
-def log_to_stderr(as_json: bool, level: int = logging.INFO) -> None:
-    """Send the log of this process to stderr, in place of wherever it went before."""
+def log_to_stderr(as_json: bool, level: str = "info") -> None:
+    """Send the log of this process to stderr, in place of wherever it went before.
+
+    Args:
+        as_json: a line is a JSON object.
+        level: the lowest that is logged, one of LEVELS.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def _time(record: logging.LogRecord) -> str:
