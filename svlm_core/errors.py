@@ -47,5 +47,18 @@ class EngineClosedError(SvlmError):
     """A chunk was handed to a stream that has been closed, or whose engine has."""
 
 
+class LinkError(SvlmError):
+    """A chunk or a request did not get over the link to the server, or was lost there.
+
+    Attributes:
+        final: whether the next one has no better chances, until somebody mends what the message says.
+    """
+
+    def __init__(self, text: str, *, final: bool = False) -> None:
+        """Say why."""
+        super().__init__(text)
+        self.final = final
+
+
 class MissingPackageError(SvlmError, ImportError):
     """A package of an optional part of svlm is not installed; the message says how to install it."""

@@ -24,7 +24,8 @@ from svlm_core.errors import ConfigError
 KIND_COMMENTARY = "commentary"  # words about a moment
 KIND_GAP = "gap"  # frames of at least one whole chunk never reached the model
 KIND_ANSWER = "answer"  # what the model said when it was asked; one for each question, perhaps without words
-KIND_RESET = "reset"  # the stream has forgotten everything
+KIND_RESET = "reset"  # the stream has forgotten what it saw, and perhaps what it said
+KIND_PARTIAL = "partial"  # the beginning of words that are still being found; only where it was asked for
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class CommentaryEvent:
     Attributes:
         text: the words, without the silence mark; empty for a gap; for a reset why it was needed.
         kind: one of the KIND_ constants.
-        seq: number of this event in its stream, from 0, without holes.
+        seq: number of this event in its stream, from 0, without holes; partial words have the number that
+            comes next, and do not count.
         camera: name of the camera or source.
         frame_id: coordinate frame of the camera (sensor_msgs/Image header), empty outside ROS.
         chunk_index: the chunk the event is about (for a gap: the first chunk after it).

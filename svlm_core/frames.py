@@ -37,6 +37,7 @@ DROPPED_STALE = "stale"  # a newer chunk replaced it before the model was free
 DROPPED_SIZE = "size"  # not the size the stream began with
 DROPPED_BROKEN = "broken"  # a message that is not a picture
 DROPPED_LATE = "late"  # its stamp is older than one already seen
+DROPPED_LINK = "link"  # the link to the model's machine was down, or lost them
 
 
 @dataclass(frozen=True)

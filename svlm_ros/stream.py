@@ -41,6 +41,7 @@ from svlm_ros.outputs import Outputs
 from svlm_ros.parameters import ModelParameters, StreamNodeParameters
 from svlm_ros.pictures import check_picture, SealedPicture
 from svlm_ros.questions import Answers, read_query
+from svlm_ros.remote import RemoteModel
 from svlm_ros.services import StreamServices
 from svlm_ros.settings import StreamSettings
 from svlm_ros.supply import StreamSupply
@@ -74,7 +75,7 @@ class StreamNode(LifecycleNode):
 
         Args:
             end: ends the process with an exit code.
-            supply: gives the stream.
+            supply: gives the stream of a model that runs in this process.
             shared_model: the model of all nodes of this process; None for a model of its own.
             namespace: where nothing from outside says another.
             node_arguments: of rclpy's LifecycleNode.
@@ -94,6 +95,7 @@ class StreamNode(LifecycleNode):
         self._state = "unconfigured"
         self._error: Exception | None = None  # of the transition in work
         self._failure = ""  # why inference ended by itself
+        self._remote: RemoteModel | None = None  # while the node is active and the model is elsewhere
         self._close: list[Callable[[], object]] = []  # what cleaning up has to do, newest first
 
     def start(self) -> None:
@@ -166,7 +168,7 @@ class StreamNode(LifecycleNode):
         self._images = ImageSubscription(self, own.image, own.image_transport, self._on_image)
         self._ledger = FrameLedger()
         self._health = Health(self._ledger)
-        self._outputs = Outputs(self, own.annotate)
+        self._outputs = Outputs(self, partial=own.partial, annotate=own.annotate)
         self._answers = Answers(self)
         services = StreamServices(self, self, self._answers)
         queries = self.create_subscription(String, "query", self._on_query, _QUERY_DEPTH)
@@ -190,14 +192,20 @@ class StreamNode(LifecycleNode):
     def _activate(self) -> None:
         self._failure = ""
         self._shown = False
+        model, camera = self._settings.model, self._settings.own.camera or self._images.topic
+        if model.endpoint and not model.remote:
+            self.get_logger().warning("endpoint is set, but backend is local: the model runs in this process")
+        partial = self._settings.own.partial
+        self._remote = RemoteModel(camera, partial, self.get_logger()) if model.remote else None
         self._worker = Worker(
-            self._supply,
-            self._settings.model,
+            self._remote or self._supply,
+            model,
             self._settings.overrides,
-            self._settings.own.camera or self._images.topic,
+            camera,
             self._ledger,
             self._health,
             self._publish,
+            self._outputs.hear,
             lambda: self.get_clock().now().nanoseconds,
             self.get_logger(),
         )
@@ -218,9 +226,10 @@ class StreamNode(LifecycleNode):
         worker, self._worker = self._worker, None
         if worker is None:
             return
+        self._remote = None
         self._settings.apply_to(None)
         if not worker.stop(_STOP_S):
-            self.get_logger().info("the model's memory is freed when the step it is in, or its loading, ends")
+            self.get_logger().info("the model is left when the step it is in, or its loading, ends")
 
     # what happens while it lives
 
@@ -262,10 +271,12 @@ class StreamNode(LifecycleNode):
     def _condition(self, worker: Worker | None, link: ImageLink | None) -> Condition:
         config = (worker.config if worker else None) or StreamConfig()
         loading = worker is not None and worker.intake is None
+        model, remote = self._settings.model, self._remote
+        server = remote.state if remote else None
         tokens, capacity = worker.cache_tokens if worker else (0, 0)
         return Condition(
             state=self._state,
-            model=self._settings.model.model,
+            model=(remote.model if remote else "") if model.remote else model.model,
             loading_s=time.monotonic() - worker.began_s if worker is not None and loading else None,
             failure=self._failure,
             enabled=self._settings.enabled,
@@ -276,6 +287,9 @@ class StreamNode(LifecycleNode):
             capacity_tokens=capacity,
             link=link,
             health=self._health.snapshot(),
+            endpoint=model.endpoint if model.remote else "",
+            server=server,
+            server_s=time.monotonic() - server.since_s if server else 0.0,
         )
 
     def _on_image(self, msg: Image | CompressedImage) -> None:
@@ -365,7 +379,7 @@ class StreamNode(LifecycleNode):
         """
         intake = self._running().intake
         if intake is None:
-            raise QueryError("the model is still loading; there is nothing to reset")
+            raise QueryError("the model is not ready yet; there is nothing to reset")
         intake.restart(reason)
         self._say_restarted(reason)
 

@@ -49,7 +49,7 @@ class ServeRig:
         ready_s: `time.monotonic()` when it was ready.
     """
 
-    READY = "ready"
+    READY = "svlm: ready at"
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class ServeRig:
             environment: added to ours.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        serve = [sys.executable, "-m", "svlm_core.cli", "serve", "--bind", bind, "--metrics", "127.0.0.1:0"]
+        serve = [sys.executable, "-m", "svlm_core.cli", "serve", "--bind", bind, "--metrics", ""]
         self._command = [*on_server, *serve, "--journal", str(folder / "journal.sqlite"), *options]
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[str] | None = None
@@ -103,6 +103,12 @@ class ServeRig:
             raise AssertionError(f"the server did not start:\n{output}")
         return self
 
+    @property
+    def endpoint(self) -> str:
+        """Where it listens, its port as the system chose it."""
+        (line,) = [line for line in self.lines if self.READY in line]
+        return line[line.index("tcp://") :].partition(",")[0]
+
     def kill(self) -> None:
         """End the front at once, as a power cut or the kernel would; its workers notice by themselves."""
         assert self._process is not None
@@ -117,6 +123,11 @@ class ServeRig:
         status = self._process.wait(END_LIMIT_S)
         self._process = None
         return status
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not ended by us."""
+        return self._process is not None
 
     @property
     def pid(self) -> int:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from svlm_core.model.adapter import StreamModel
 
 
+# what says how a model is run, and what that is where nothing was said
+_UNSET = {"model": None, "device": "cpu", "dtype": "float32", "quantize": None, "threads": 0}
+
+
 def add_model_options(parser: argparse.ArgumentParser, many_devices: bool = False) -> None:
     """--model, --device, --dtype, --quantize, --threads, --config, and a field of StreamConfig each.
 
@@ -44,10 +48,12 @@ def add_model_options(parser: argparse.ArgumentParser, many_devices: bool = Fals
             "--devices", default="cpu", help="cpu, cuda, cuda:0,cuda:1: a worker each (default: %(default)s)"
         )
     else:
-        group.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (default: %(default)s)")
+        group.add_argument(
+            "--device", default=_UNSET["device"], help="cpu, cuda, cuda:1 (default: %(default)s)"
+        )
     group.add_argument(
         "--dtype",
-        default="float32",
+        default=_UNSET["dtype"],
         choices=DTYPES,
         help="of the weights; a CPU that is slower with it takes float32 and says so (default: %(default)s)",
     )
@@ -60,7 +66,7 @@ def add_model_options(parser: argparse.ArgumentParser, many_devices: bool = Fals
     group.add_argument(
         "--threads",
         type=int,
-        default=0,
+        default=_UNSET["threads"],
         help="CPU threads; 0 takes 1 for the built-in model, which is too small for more, else torch's own",
     )
     settings = parser.add_argument_group(
@@ -80,6 +86,11 @@ def add_model_options(parser: argparse.ArgumentParser, many_devices: bool = Fals
             settings.add_argument(
                 name, type=kind, choices=choices, metavar=None if choices else "X", help=help_text
             )
+
+
+def given_model_options(options: argparse.Namespace) -> list[str]:
+    """Names of the options given that say how a model is run."""
+    return [name for name, unset in _UNSET.items() if getattr(options, name) != unset]
 
 
 def given_settings(options: argparse.Namespace) -> tuple[tuple[dict[str, Any], str], ...]:

@@ -17,13 +17,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 import sys
-from typing import Any, TYPE_CHECKING
+import threading
+from typing import Any
 
+from svlm_core.cli.link import add_link_options, check_link_options, link_summary, open_clients
+from svlm_core.cli.output import say
 from svlm_core.cli.settings import add_model_options, load
 from svlm_core.errors import ConfigError, QueryError
+from svlm_core.events import CommentaryEvent
+from svlm_core.offload.client import Client
 from svlm_core.sinks.jsonl import JsonLines
 from svlm_core.sinks.sink import Sink
 from svlm_core.sinks.terminal import Terminal
@@ -32,10 +37,10 @@ from svlm_core.sinks.webvtt import WebVtt
 from svlm_core.sources.open import ACCEPTED
 from svlm_core.sources.paced import Paced
 from svlm_core.sources.reconnecting import open_lasting
+from svlm_core.stream.commentator import Stream, StreamSummary
+from svlm_core.stream.parallel import ParallelRuns
 from svlm_core.stream.query import TimedQuery
-
-if TYPE_CHECKING:
-    from svlm_core.stream.commentator import Stream, StreamSummary
+from svlm_core.stream.run import StreamRun
 
 
 def add_parser(verbs: Any) -> None:
@@ -45,8 +50,9 @@ def add_parser(verbs: Any) -> None:
         help="comment on videos, folders of pictures, cameras or the synthetic world",
         description="Comment on sources of frames. A recorded source is understood frame by frame, as "
         "fast as the model goes; a live one in real time, newest chunk first; a camera or stream "
-        "that is lost is opened again. Several sources share one model, which runs them as one batch. Ctrl-C "
-        "ends with a summary.",
+        "that is lost is opened again. Several sources share one model, which runs them as one batch. The "
+        "model may run on another machine (--endpoint): a link that is lost is made again, and a gap event "
+        "says what was missed. Ctrl-C ends with a summary.",
     )
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help=ACCEPTED)
     parser.add_argument("--realtime", action="store_true", help="play recorded sources like live cameras")
@@ -63,7 +69,13 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--mp4", metavar="FILE", help="write the frames with the commentary burnt in (of one source)"
     )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="show words while they are found, and write them as events of kind partial",
+    )
     parser.add_argument("--quiet", action="store_true", help="no commentary on the terminal")
+    add_link_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -73,23 +85,25 @@ def run(options: argparse.Namespace) -> int:
     many = len(options.sources) > 1
     if many and (options.mp4 or options.vtt):
         raise ConfigError("--mp4 and --vtt are of one source; --jsonl takes the events of all")
+    check_link_options(options)
     queries = [_timed_query(text, str(number)) for number, text in enumerate(options.ask, 1)]
     with ExitStack() as open_things:
-        sources = [open_things.enter_context(open_lasting(spec, _say)) for spec in options.sources]
+        sources = [open_things.enter_context(open_lasting(spec, say)) for spec in options.sources]
         if options.realtime:
             sources = [source if source.live else Paced(source) for source in sources]
-        model, config = load(options)
-        from svlm_core.stream.engine import Engine
-        from svlm_core.stream.parallel import ParallelRuns
-        from svlm_core.stream.run import StreamRun
-        from svlm_core.stream.session import StreamSession
-
-        streams: Sequence[Stream] = [StreamSession(model, config)]
-        if many:
-            engine = open_things.enter_context(Engine(model, max_batch=len(sources)))
-            streams = cameras = [engine.open(config) for _ in sources]
-        runs = [StreamRun(source, stream, queries) for source, stream in zip(sources, streams, strict=True)]
+        streams, close = _streams(options, [source.name for source in sources], open_things)
         sinks: list[Sink] = []
+        writing = threading.Lock()  # partial words may come in threads of their own
+
+        def write(event: CommentaryEvent) -> None:
+            with writing:
+                for sink in sinks:
+                    sink.write(event)
+
+        hear = write if options.partial else None
+        runs = [
+            StreamRun(source, stream, queries, hear) for source, stream in zip(sources, streams, strict=True)
+        ]
         if options.jsonl:
             sinks.append(open_things.enter_context(JsonLines(options.jsonl)))
         if options.vtt:
@@ -98,13 +112,13 @@ def run(options: argparse.Namespace) -> int:
             origin_ns = min(source.origin_ns for source in sources)
             # last: what is seen there is in the files
             sinks.append(Terminal(sys.stdout, origin_ns, show_camera=many))
-        video = open_things.enter_context(AnnotatedVideo(options.mp4, config.fps)) if options.mp4 else None
-        parallel = ParallelRuns(runs, lambda number: cameras[number].close())
+        fps = streams[0].config.fps
+        video = open_things.enter_context(AnnotatedVideo(options.mp4, fps)) if options.mp4 else None
+        parallel = ParallelRuns(runs, close)
         try:
             for chunk, events in (step for _, step in parallel) if many else runs[0]:
                 for event in events:
-                    for sink in sinks:
-                        sink.write(event)
+                    write(event)
                 if video:
                     video.chunk(chunk, events)
         except KeyboardInterrupt:
@@ -112,16 +126,31 @@ def run(options: argparse.Namespace) -> int:
         finally:
             for source, one, stream in zip(sources, runs, streams, strict=True):
                 name = f"{source.name}: " if many else ""
-                print(name + _summary(one.summary(), stream.capacity_tokens), file=sys.stderr)
+                link = link_summary(stream.state) if isinstance(stream, Client) else ""
+                print(name + _summary(one.summary(), stream.capacity_tokens) + link, file=sys.stderr)
                 for query in one.unasked:
                     print(f"{name}ended before it could be asked: {query.text}", file=sys.stderr)
             for number, error in parallel.errors.items():
-                print(f"svlm: {sources[number].name}: {error}", file=sys.stderr)
+                say(f"{sources[number].name}: {error}")
     return 1 if parallel.errors else 0
 
 
-def _say(line: str) -> None:
-    print(f"svlm: {line}", file=sys.stderr)
+def _streams(
+    options: argparse.Namespace, names: list[str], open_things: ExitStack
+) -> tuple[Sequence[Stream], Callable[[int], None]]:
+    """A stream for each camera, and what closes one."""
+    if options.endpoint:
+        clients = open_clients(options, names, open_things)
+        return clients, lambda number: clients[number].close()
+    model, config = load(options)  # first: says what to install where torch is missing
+    from svlm_core.stream.engine import Engine
+    from svlm_core.stream.session import StreamSession
+
+    if len(names) == 1:
+        return [StreamSession(model, config)], lambda number: None
+    engine = open_things.enter_context(Engine(model, max_batch=len(names)))
+    cameras = [engine.open(config) for _ in names]
+    return cameras, lambda number: cameras[number].close()
 
 
 def _timed_query(option: str, query_id: str) -> TimedQuery:

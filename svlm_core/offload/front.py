@@ -42,6 +42,7 @@ LOG = logging.getLogger(__name__)
 
 _TICK_MS = 100
 _AT_ONCE = 64  # messages of one socket before the other has its turn
+_REPLIES = 256  # that wait for one robot to fetch them; more than it can ask for in one turn
 _EXPIRE_S = 60.0  # how often the journal is gone through
 _FAREWELL_MS = 500  # for the last messages to leave
 _UNUSED_LIMIT_S = 60.0
@@ -93,7 +94,7 @@ class Front:
             self._expire()
             self._robots = stack.enter_context(context.socket(zmq.ROUTER))
             self._security.secure(self._robots)
-            self._robots.router_mandatory = True
+            self._robots.router_mandatory, self._robots.sndhwm = True, _REPLIES
             # a context of its own: whoever may connect to the one socket may not to the other
             self._backend = stack.enter_context(stack.enter_context(zmq.Context()).socket(zmq.ROUTER))
             self._backend.router_mandatory, self._backend.linger = True, _FAREWELL_MS
@@ -197,7 +198,6 @@ class Front:
         elif connection in self._slow and not isinstance(message, wire.Hello):
             self._carry_out(sessions.refuse(connection, user, message, Code.SLOW))
         else:
-            self._slow.discard(connection)
             self._carry_out(sessions.receive(connection, user, message, parts[1:], now_s))
 
     def _within_limits(self, who: bytes, size_bytes: int, now_s: float) -> bool:
@@ -215,13 +215,16 @@ class Front:
         try:
             self._robots.send_multipart([reply.connection, header], zmq.NOBLOCK)
             self._observer.said(session, reply.message, len(header))
+            self._slow.discard(reply.connection)  # it has been told, or welcomed
         except zmq.Again:  # its queue is full
-            LOG.warning("a robot does not fetch what it is sent: cut")
-            self._slow.add(reply.connection)
+            if reply.connection not in self._slow:
+                LOG.warning("a robot does not fetch what it is sent: cut")
+                self._slow.add(reply.connection)
             self._part(reply.connection, Ended.SLOW)
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
+            self._slow.discard(reply.connection)
             self._part(reply.connection, Ended.SILENT)
 
     def _part(self, connection: bytes, why: Ended) -> None:

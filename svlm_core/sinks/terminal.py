@@ -16,19 +16,21 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TextIO
 
-from svlm_core.events import CommentaryEvent, KIND_ANSWER, KIND_COMMENTARY, KIND_GAP
+from svlm_core.events import CommentaryEvent, KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, KIND_PARTIAL
 from svlm_core.frames import NS_PER_S
 from svlm_core.sinks.sink import Sink
 
-_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
+_DIM, _PLAIN, _ERASE_LINE = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
 
 
 class Terminal(Sink):
     """One line per event: `[mm:ss.s] text   (latency)`.
 
-    Answers say which question they belong to. Gaps and resets are marked, and dimmed on a real terminal.
+    Answers say which question they belong to. Gaps and resets are marked, and dimmed on a real terminal,
+    where partial words are shown until the next event takes their line.
     """
 
     def __init__(self, stream: TextIO, origin_ns: int = 0, show_camera: bool = False) -> None:
@@ -41,6 +43,7 @@ class Terminal(Sink):
         """
         self._stream = stream
         self._origin_ns, self._show_camera = origin_ns, show_camera
+        self._partial = False  # whether the line that the cursor is in has partial words
 
     def write(self, event: CommentaryEvent) -> None:
         """Write one line and flush it."""
@@ -48,14 +51,26 @@ class Terminal(Sink):
         line = f"[{tenths // 600:02d}:{tenths // 10 % 60:02d}.{tenths % 10}] "
         if self._show_camera:
             line = f"{_printable(event.camera)} {line}"
+        if event.kind == KIND_PARTIAL:
+            self._show(line + _printable(event.text))
+            return
         if event.kind in (KIND_COMMENTARY, KIND_ANSWER):
             line += f"{_printable(said(event))}   ({event.latency_ms:.0f} ms)"
         else:
             line += f"-- {event.kind}: {_printable(notice(event))} --"
             if self._stream.isatty():
                 line = f"{_DIM}{line}{_PLAIN}"
-        self._stream.write(line + "\n")
+        self._stream.write((_ERASE_LINE if self._partial else "") + line + "\n")
         self._stream.flush()
+        self._partial = False
+
+    def _show(self, line: str) -> None:
+        """Write a line that the next one replaces, where that is possible."""
+        if self._stream.isatty():
+            columns = shutil.get_terminal_size().columns
+            self._stream.write(f"{_ERASE_LINE}{_DIM}{line[: columns - 1]}{_PLAIN}")
+            self._stream.flush()
+            self._partial = True
 
     def close(self) -> None:
         """Nothing to do: the stream belongs to the caller."""

@@ -16,7 +16,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 import time
 
 
@@ -31,10 +32,19 @@ class ChunkBudget:
 
     deadline_s: float | None = None
     cancelled: bool = False
+    _tell: Callable[[], object] | None = field(default=None, repr=False, compare=False)
 
     def cancel(self) -> None:
         """End the chunk after the step it is in; from any thread."""
         self.cancelled = True
+        if self._tell is not None:
+            self._tell()
+
+    def on_cancel(self, tell: Callable[[], object]) -> None:
+        """Be told, at once if it is cancelled already, in whatever thread that happens; perhaps twice."""
+        self._tell = tell
+        if self.cancelled:
+            tell()
 
     @property
     def spent(self) -> bool:

@@ -17,27 +17,36 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 import threading
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from svlm_core.config import StreamConfig
 from svlm_core.errors import NumericsError, QueryError
-from svlm_core.events import CommentaryEvent, KIND_ANSWER, KIND_COMMENTARY, KIND_GAP, KIND_RESET
+from svlm_core.events import (
+    CommentaryEvent,
+    KIND_ANSWER,
+    KIND_COMMENTARY,
+    KIND_GAP,
+    KIND_PARTIAL,
+    KIND_RESET,
+)
 from svlm_core.frames import Chunk, FrameLedger
-from svlm_core.model.vision import VisionInput
 from svlm_core.stream.budget import ChunkBudget
 from svlm_core.stream.query import Query
 from svlm_core.stream.result import ChunkResult, FINISH_DEADLINE, FINISH_LENGTH
 
 MAX_WAITING_QUERIES = 16  # one is answered each chunk: whoever came later would wait too long for an answer
+Prepared = Any  # what a stream has made of a chunk's frames; for its own `step` only
+Saying = Any  # what a stream has said so far about the chunk in work; for its own `words` only
 _RECENT_CHUNKS = 3600  # latencies the percentiles are taken from: memory must not grow with the stream
 
 
 class Stream(Protocol):
-    """A StreamSession, or an EngineStream; what they have in common."""
+    """A StreamSession, an EngineStream, or a Client of a server; what they have in common."""
 
     @property
     def config(self) -> StreamConfig:
@@ -55,7 +64,7 @@ class Stream(Protocol):
     def capacity_tokens(self) -> int:
         """Slots of the KV cache, 0 before the first chunk."""
 
-    def preprocess(self, chunk: Chunk) -> VisionInput:
+    def preprocess(self, chunk: Chunk) -> Prepared:
         """Make a chunk's frames ready; in any thread."""
 
     def check_query(self, query: Query) -> None:
@@ -65,9 +74,17 @@ class Stream(Protocol):
         """Take over other settings before the next chunk; in any thread."""
 
     def step(
-        self, chunk: Chunk, vision: VisionInput | None, budget: ChunkBudget | None, query: Query | None
+        self,
+        chunk: Chunk,
+        vision: Prepared | None,
+        budget: ChunkBudget | None,
+        query: Query | None,
+        hear: Callable[[Saying], object] | None,
     ) -> ChunkResult:
-        """Understand one chunk, in which a question may ride."""
+        """Understand one chunk, in which a question may ride; `hear` is told what is said, in any thread."""
+
+    def words(self, said: Saying, /) -> str:
+        """The text of what `hear` was told."""
 
     def reset(self) -> None:
         """Forget everything."""
@@ -110,7 +127,14 @@ class Commentator:
         last: the stream's result for the last chunk, None before the first.
     """
 
-    def __init__(self, stream: Stream, ledger: FrameLedger, camera: str, frame_id: str = "") -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        ledger: FrameLedger,
+        camera: str,
+        frame_id: str = "",
+        hear: Callable[[CommentaryEvent], object] | None = None,
+    ) -> None:
         """Comment on one camera.
 
         Args:
@@ -118,10 +142,12 @@ class Commentator:
             ledger: counts this camera's frames.
             camera: name that the events carry.
             frame_id: coordinate frame that the events carry.
+            hear: told an event of kind `partial` whenever words were found, while `take` works on a chunk;
+                in whatever thread found them, so it must be quick.
         """
         self.last: ChunkResult | None = None
         self.frame_id = frame_id
-        self._stream, self._ledger, self._camera = stream, ledger, camera
+        self._stream, self._ledger, self._camera, self._hear = stream, ledger, camera, hear
         self._budget = ChunkBudget()
         self._next_chunk = 0
         self._chunks = self._silent = self._events = 0
@@ -161,7 +187,7 @@ class Commentator:
         self._stream.reconfigure(config)
 
     def take(
-        self, chunk: Chunk, arrived_s: float | None = None, vision: VisionInput | None = None
+        self, chunk: Chunk, arrived_s: float | None = None, vision: Prepared | None = None
     ) -> list[CommentaryEvent]:
         """Understand a chunk.
 
@@ -173,13 +199,15 @@ class Commentator:
             vision: its frames, if `Stream.preprocess` has run already.
 
         Returns:
-            A gap event if chunks are missing before this one, then the answer if the chunk was asked, else
-            the words if there are any.
+            A gap event if chunks are missing before this one, a reset if the stream had lost its memory, then
+            the answer if the chunk was asked, else the words if there are any.
 
         Raises:
             NumericsError: as StreamSession.step. The next call, or restart or dismiss, returns first that
                 everything is forgotten, and an answer without words if the chunk was asked: no question is
                 put to the model twice.
+            QueryError: the model's machine refuses the question that check_query let pass; it is answered
+                without words, as after a NumericsError.
             SvlmError: as StreamSession.step; the question stays for the next chunk.
         """
         config = self._stream.config
@@ -188,13 +216,17 @@ class Commentator:
         arrived_s = time.monotonic() if arrived_s is None else arrived_s
         oldest_ns, newest_ns = chunk.frames[0].stamp_ns, chunk.frames[-1].stamp_ns
         query = self._asked[0] if self._asked else None
+        hear = self._partial(chunk, arrived_s, query) if self._hear else None
         try:
-            self.last = result = self._stream.step(chunk, vision, self._budget, query)
+            self.last = result = self._stream.step(chunk, vision, self._budget, query, hear)
         except NumericsError as error:
             self._owed.append(self._event(str(error), KIND_RESET, chunk.index, (newest_ns, newest_ns)))
             if query:
                 self._owed += self._dismiss(1, chunk.index, (oldest_ns, newest_ns))
             self._unfinished = ""
+            raise
+        except QueryError:
+            self._owed += self._dismiss(1, chunk.index, (oldest_ns, newest_ns))
             raise
         latency_ms = (time.monotonic() - arrived_s) * 1e3
         self._ledger.use(len(chunk.frames))
@@ -203,6 +235,10 @@ class Commentator:
         if chunk.index > self._next_chunk:
             missed_ns = (oldest_ns if self._newest_ns is None else self._newest_ns, oldest_ns)
             events.append(self._event("", KIND_GAP, chunk.index, missed_ns))
+        if result.forgot:
+            last_ns = self._newest_ns or 0
+            events.append(self._event(result.forgot, KIND_RESET, chunk.index, (last_ns, last_ns)))
+            self._unfinished = ""
         kind, query_id = KIND_COMMENTARY, self._unfinished
         if query and result.token_ids:  # without tokens it was cancelled before the model saw the question
             kind, query_id = KIND_ANSWER, self._asked.popleft().query_id
@@ -263,6 +299,21 @@ class Commentator:
             float(p99),
             self._stream.cache_tokens,
         )
+
+    def _partial(self, chunk: Chunk, arrived_s: float, query: Query | None) -> Callable[[Saying], object]:
+        """What tells about the words of a chunk while they are found."""
+        seq = self._events + (chunk.index > self._next_chunk)  # a gap is told first
+        query_id = query.query_id if query else self._unfinished
+        span_ns = (chunk.frames[0].stamp_ns, chunk.frames[-1].stamp_ns)
+        about = (self._camera, self.frame_id, chunk.index, *span_ns, len(chunk.frames))
+
+        def hear(said: Saying) -> None:
+            text = self._stream.words(said)
+            if text and self._hear is not None:
+                latency_ms = round((time.monotonic() - arrived_s) * 1e3, 3)
+                self._hear(CommentaryEvent(text, KIND_PARTIAL, seq, *about, {}, latency_ms, query_id))
+
+        return hear
 
     def _dismiss(self, count: int, chunk_index: int, span_ns: tuple[int, int]) -> list[CommentaryEvent]:
         """Answers without words for the oldest `count` waiting questions."""

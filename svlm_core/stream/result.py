@@ -35,7 +35,8 @@ class ChunkResult:
         cache_tokens: tokens in the KV cache after the chunk.
         finish: why the words end: one of the FINISH_ constants.
         stage_ms: wall time of preprocess, vision, cache, prefill and decode, milliseconds; in a batch, other
-            streams' work included.
+            streams' work included; over a link also encode and link.
+        forgot: why the stream had forgotten what it saw before this chunk; "" normally.
     """
 
     text: str
@@ -44,3 +45,4 @@ class ChunkResult:
     cache_tokens: int
     finish: str = FINISH_END
     stage_ms: dict[str, float] = field(default_factory=dict)
+    forgot: str = ""

@@ -16,19 +16,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 import threading
 import time
 
-from svlm_core.errors import QueryError, SourceError
+from svlm_core.errors import LinkError, QueryError, SourceError
 from svlm_core.events import CommentaryEvent
-from svlm_core.frames import Chunk, Chunker, DROPPED_BROKEN, Frame, FrameLedger, LatestMailbox
-from svlm_core.model.vision import VisionInput
+from svlm_core.frames import Chunk, Chunker, DROPPED_BROKEN, DROPPED_LINK, Frame, FrameLedger, LatestMailbox
 from svlm_core.sources.source import Source
-from svlm_core.stream.commentator import Commentator, Stream, StreamSummary
+from svlm_core.stream.commentator import Commentator, Prepared, Stream, StreamSummary
 from svlm_core.stream.query import TimedQuery
 from svlm_core.stream.result import ChunkResult
 
@@ -47,7 +46,7 @@ class _LiveChunk(Chunk):
     """
 
     arrived_s: float
-    vision: VisionInput
+    vision: Prepared
 
 
 class StreamRun:
@@ -55,20 +54,28 @@ class StreamRun:
 
     A recorded source waits for the model: every chunk is understood; while the model works on one, the next
     is read and preprocessed. A live one does not wait: its frames are read in a thread of their own, and the
-    model always takes the newest chunk, and no longer than its budget.
+    model always takes the newest chunk, and no longer than its budget. A chunk that a link to the model's
+    machine loses is left out; its frames are counted as DROPPED_LINK.
 
     Attributes:
         commentator: takes questions and other settings, from any thread.
         unasked: questions whose time has not come yet, or came after the last chunk.
     """
 
-    def __init__(self, source: Source, stream: Stream, queries: Sequence[TimedQuery] = ()) -> None:
+    def __init__(
+        self,
+        source: Source,
+        stream: Stream,
+        queries: Sequence[TimedQuery] = (),
+        hear: Callable[[CommentaryEvent], object] | None = None,
+    ) -> None:
         """Prepare; nothing is read before the iteration begins.
 
         Args:
             source: where the frames come from.
             stream: nobody else may step it.
             queries: asked when their time has come.
+            hear: as of Commentator.
 
         Raises:
             QueryError: a question is too long.
@@ -78,7 +85,7 @@ class StreamRun:
         self._source, self._stream = source, stream
         self._ledger = FrameLedger()
         self._chunker = Chunker(stream.config.chunk_s, stream.config.fps, self._ledger)
-        self.commentator = Commentator(stream, self._ledger, source.name, source.frame_id)
+        self.commentator = Commentator(stream, self._ledger, source.name, source.frame_id, hear)
         self.unasked = sorted(queries, key=lambda query: query.at_s)
 
     def __iter__(self) -> Iterator[Step]:
@@ -86,6 +93,7 @@ class StreamRun:
 
         Raises:
             SourceError: the source broke; everything before the break has been handed out.
+            LinkError: a recorded source's model can be reached no more, until somebody mends something.
         """
         return self._live() if self._source.live else self._recorded()
 
@@ -101,7 +109,7 @@ class StreamRun:
     def _recorded(self) -> Iterator[Step]:
         chunks = self._chunks()
 
-        def prepare() -> tuple[Chunk, VisionInput] | None:
+        def prepare() -> tuple[Chunk, Prepared] | None:
             chunk = next(chunks, None)
             return None if chunk is None else (chunk, self._stream.preprocess(chunk))
 
@@ -110,8 +118,7 @@ class StreamRun:
             while (prepared := coming.result()) is not None:
                 coming = ahead.submit(prepare)
                 chunk, vision = prepared
-                self._ask_for(chunk)
-                yield chunk, self.commentator.take(chunk, vision=vision)
+                yield from self._understood(chunk, None, vision)
 
     def _live(self) -> Iterator[Step]:
         mailbox: LatestMailbox[_LiveChunk] = LatestMailbox(self._ledger)
@@ -132,19 +139,31 @@ class StreamRun:
         reader.start()
         try:
             while (chunk := mailbox.get()) is not None:
-                self._ask_for(chunk)
-                yield chunk, self.commentator.take(chunk, chunk.arrived_s, chunk.vision)
+                yield from self._understood(chunk, chunk.arrived_s, chunk.vision)
         finally:
             self._source.close()
             reader.join(_JOIN_S)
         if broken:
             raise broken[0]
 
+    def _understood(self, chunk: Chunk, arrived_s: float | None, vision: Prepared) -> Iterator[Step]:
+        """The chunk and its events, unless it was lost on the way."""
+        self._ask_for(chunk)
+        try:
+            events = self.commentator.take(chunk, arrived_s, vision)
+        except (LinkError, QueryError) as error:
+            self._ledger.drop(DROPPED_LINK, len(chunk.frames))
+            if isinstance(error, LinkError) and error.final and not self._source.live:
+                raise
+            return
+        yield chunk, events
+
     def _ask_for(self, chunk: Chunk) -> None:
         """Ask the oldest question that is due by the end of a chunk."""
         end_s = (chunk.index + 1) * self._stream.config.chunk_s
         if self.unasked and self.unasked[0].at_s < end_s:
-            with suppress(QueryError):  # others have asked more than can be answered soon: with a later chunk
+            # with a later chunk, if others ask more than can be answered soon, or the link is down
+            with suppress(QueryError, LinkError):
                 self.commentator.ask(self.unasked[0])
                 del self.unasked[0]
 

@@ -15,7 +15,7 @@
 import io
 
 import pytest
-from svlm_core.events import KIND_ANSWER, KIND_GAP, KIND_RESET
+from svlm_core.events import KIND_ANSWER, KIND_GAP, KIND_PARTIAL, KIND_RESET
 from svlm_core.sinks.terminal import Terminal
 
 
@@ -76,3 +76,17 @@ def test_an_answer_names_its_question_and_says_so_when_it_has_no_words(new_event
 
 def test_a_models_words_cannot_steer_the_terminal(new_event):
     assert shown(new_event("a\x1b[2Jb\r\n c\x07é")) == "[00:00.0] a [2Jb c é   (12 ms)\n"
+
+
+def test_partial_words_are_shown_on_a_screen_until_the_next_event_takes_their_line(new_event):
+    screen, file = FakeScreen(), io.StringIO()
+    for stream in (screen, file):
+        with Terminal(stream) as terminal:
+            for event in (new_event("red", kind=KIND_PARTIAL), new_event("red " * 500, kind=KIND_PARTIAL)):
+                terminal.write(event)
+            terminal.write(new_event("red stops"))
+            terminal.write(new_event("red goes"))
+    assert file.getvalue() == "[00:00.0] red stops   (12 ms)\n[00:00.0] red goes   (12 ms)\n"
+    first, second, rest = screen.getvalue().split("\r\x1b[K")[1:]
+    assert first == "\x1b[2m[00:00.0] red\x1b[0m" and "\n" not in second and len(second) < 500
+    assert rest == file.getvalue()
