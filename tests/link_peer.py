@@ -130,7 +130,9 @@ class Peer:
                 self._socket.send_multipart([robot or self._robot, *parts])
             if not self._socket.poll(_POLL_MS):
                 continue
-            self._robot, *parts = self._socket.recv_multipart()
+            robot, *frames = self._socket.recv_multipart(copy=False)
+            self._security.hear(frames[0])
+            self._robot, parts = robot.bytes, [frame.bytes for frame in frames]
             message = reader.read(parts)
             with self._changed:
                 if isinstance(message, wire.Chunk):

@@ -42,6 +42,7 @@ from svlm_core.frames import Frame
 from svlm_core.offload import wire
 from svlm_core.offload.client import Client
 from svlm_core.offload.curve import ClientKeys
+from svlm_core.sources.open import open_source
 from svlm_core.sources.source import Source
 from svlm_core.sources.world import WorldSource
 from svlm_core.stream.run import StreamRun
@@ -109,7 +110,10 @@ class Robot:
 
     def __exit__(self, *exception: object) -> None:
         self._process.kill()
-        self._process.communicate(timeout=LIMIT_S)
+        self._process.wait(LIMIT_S)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
 
     def until(self, condition: Any, limit_s: float = LIMIT_S) -> bool:
         """Listen until the condition holds, for so long at most; whether it does."""
@@ -177,6 +181,7 @@ def main() -> None:
     parser.add_argument("endpoint")
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--fps", type=float, default=2.0)
+    parser.add_argument("--source", help="a recording in place of the camera")
     parser.add_argument("--keys", type=Path)
     parser.add_argument("--settings", type=Path)
     options = parser.parse_args()
@@ -184,7 +189,7 @@ def main() -> None:
     if options.keys:
         keys = ClientKeys.read(options.keys / f"{ROBOT}.key", str(options.keys / "server.pub"))
     settings = read_yaml(options.settings) if options.settings else {}
-    camera = Camera(options.fps, options.seconds)
+    camera = open_source(options.source) if options.source else Camera(options.fps, options.seconds)
 
     def end() -> None:
         sys.stdin.read()

@@ -49,7 +49,7 @@ class ServeRig:
         ready_s: `time.monotonic()` when it was ready.
     """
 
-    READY = "ready"
+    READY = "svlm: ready at"
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class ServeRig:
             environment: added to ours.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        serve = [sys.executable, "-m", "svlm_core.cli", "serve", "--bind", bind, "--metrics", "127.0.0.1:0"]
+        serve = [sys.executable, "-m", "svlm_core.cli", "serve", "--bind", bind, "--metrics", ""]
         self._command = [*on_server, *serve, "--journal", str(folder / "journal.sqlite"), *options]
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[str] | None = None

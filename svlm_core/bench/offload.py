@@ -12,13 +12,15 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the link adds to a chunk: a real `svlm serve` with keys on this machine, and the same model in-process."""
+"""What the link adds to a chunk: a real `svlm serve` with keys, and the same model in this process."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+import re
 import subprocess
 import sys
 from tempfile import TemporaryDirectory
@@ -34,17 +36,28 @@ from svlm_core.errors import LinkError
 from svlm_core.frames import Chunk, Frame, NS_PER_S
 from svlm_core.model.adapter import StreamModel
 from svlm_core.offload import images, wire
-from svlm_core.offload.client import Client
+from svlm_core.offload.client import Client, CodedFrames
 from svlm_core.offload.curve import ClientKeys
 from svlm_core.offload.keys import KeyStore, SERVER
+from svlm_core.offload.link import LIVE
+from svlm_core.stream.result import ChunkResult
 from svlm_core.stream.session import StreamSession
 
 LIMIT_MS = 2.0  # what the link may add to a chunk of LIMIT_PX, the pictures' coding not counted
 LIMIT_PX = (480, 640)
 _PICTURES = 8  # made once; the camera shows them in turn
 _BLOB_PX, _GRAIN = 24, 5.0  # about 1.9 bits per pixel at quality 85, as of a camera that looks at a room
+_QUALITY = 85  # what a Client begins with
+_STAGES = (
+    "preprocess",
+    "vision",
+    "cache",
+    "prefill",
+    "decode",
+)  # at a server, the first decodes pictures, too
 _ROBOT = "bench"
-_START_LIMIT_S, _END_LIMIT_S = 240.0, 30.0
+_READY = re.compile(r"ready at (tcp://[\w.:]+)")
+_LIVE_LIMIT_S, _END_LIMIT_S = 60.0, 30.0
 
 
 class GrainyCamera:
@@ -70,11 +83,12 @@ class GrainyCamera:
 
 
 @contextmanager
-def server(options: Sequence[str]) -> Iterator[tuple[str, ClientKeys]]:
+def server(model: str, threads: int) -> Iterator[tuple[str, ClientKeys]]:
     """Run `svlm serve` on loopback with keys, both only for as long as this lasts.
 
     Args:
-        options: more of `svlm serve`.
+        model: --model of it.
+        threads: --threads of it.
 
     Yields:
         Its endpoint, and the keys of a robot that it allows.
@@ -83,7 +97,8 @@ def server(options: Sequence[str]) -> Iterator[tuple[str, ClientKeys]]:
         LinkError: it did not start; the message has its last line.
     """
     with TemporaryDirectory(prefix="svlm-bench-") as folder:
-        store = KeyStore(Path(folder))
+        keys = Path(folder) / "keys"
+        store = KeyStore(keys)
         public = store.new(SERVER)
         store.allow(_ROBOT, store.new(_ROBOT))
         serve = [
@@ -93,17 +108,27 @@ def server(options: Sequence[str]) -> Iterator[tuple[str, ClientKeys]]:
             "serve",
             "--bind",
             "tcp://127.0.0.1:*",
-            "--keys",
-            folder,
+            "--metrics",
+            "",
         ]
-        process = subprocess.Popen(
-            [*serve, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        options = ["--keys", str(keys), "--model", model, "--threads", str(threads)]
+        process = subprocess.Popen([*serve, *options], stderr=subprocess.PIPE, text=True)
         try:
-            yield _endpoint(process), ClientKeys.read(Path(folder) / f"{_ROBOT}.key", public.decode())
+            yield _endpoint(process), ClientKeys.read(keys / f"{_ROBOT}.key", public.decode())
         finally:
             process.terminate()
-            process.communicate(timeout=_END_LIMIT_S)
+            process.wait(_END_LIMIT_S)
+
+
+def _endpoint(process: subprocess.Popen[str]) -> str:
+    """Where a server that was just started listens, once it is ready."""
+    assert process.stderr is not None
+    line = ""
+    for line in process.stderr:
+        if ready := _READY.search(line):
+            threading.Thread(target=process.stderr.read, name="svlm-bench-log", daemon=True).start()
+            return ready[1]
+    raise LinkError(f"the server did not start: {line.strip()}")
 
 
 def measure_link(
@@ -127,27 +152,29 @@ def measure_link(
         progress: counts chunks.
 
     Returns:
-        sizes: for each of sizes_px `height_px`, `width_px`, `chunk_bytes` (the pictures of a chunk, coded) and
-            medians: `encode_ms` and `decode_ms` (of a chunk's pictures, here), `here_ms` and `over_link_ms` (a
-            step), `overhead_ms` (what is left of a step over the link without the model's stages and the
-            pictures' decoding, over what is left of one here without the model's stages; its quartiles are
-            `overhead_ms_p25` and `_p75`), `transport_ms` (the part of the step over the link in which the
-            server did not have the chunk) and `mb_per_s` (the pictures' bytes over that time).
+        sizes: for each of sizes_px `height_px`, `width_px`, `chunk_bytes` (the pictures of a chunk, coded)
+            and medians: `encode_ms` and `decode_ms` (of a chunk's pictures, here), `here_ms` and
+            `over_link_ms` (a step), `overhead_ms` (what a step over the link takes beside the pictures' and
+            the model's stages, less what one here takes beside them; quartiles `overhead_ms_p25` and
+            `_p75`), `transport_ms` (of a step, the time in which the server did not have the chunk) and
+            `mb_per_s` (the pictures' bytes over that time).
         overhead_ms: at LIMIT_PX; None if that is not measured.
-        within_limit: whether that is at most LIMIT_MS; None likewise.
+        limit_ms: LIMIT_MS.
+        within_limit: whether the former is at most the latter; None likewise.
     """
     rows = []
     for size_px in sizes_px:
-        with Client(endpoint, _differing(config), camera=_ROBOT, keys=keys) as client:
-            client.wait_until_live(_START_LIMIT_S)
-            rows.append(
-                _measure_size(StreamSession(model, config), client, config, size_px, rounds, progress)
-            )
+        with Client(endpoint, asdict(config), camera=_ROBOT, keys=keys) as client:
+            if client.wait_until_live(_LIVE_LIMIT_S).name != LIVE:
+                raise LinkError(f"the link to {endpoint} is {client.state.name}: {client.state.reason}")
+            session = StreamSession(model, config)
+            rows.append(_measure_size(session, client, config, size_px, rounds, progress))
     at_limit = [row["overhead_ms"] for row in rows if (row["height_px"], row["width_px"]) == LIMIT_PX]
     overhead_ms = at_limit[0] if at_limit else None
     return {
         "sizes": rows,
         "overhead_ms": overhead_ms,
+        "limit_ms": LIMIT_MS,
         "within_limit": None if overhead_ms is None else overhead_ms <= LIMIT_MS,
     }
 
@@ -161,50 +188,50 @@ def _measure_size(
     progress: Progress,
 ) -> dict[str, Any]:
     camera = GrainyCamera(config, size_px)
-    times: dict[str, list[float]] = {name: [] for name in ("encode", "decode", "here", "over_link")}
-    overhead_ms, transport_ms, chunk_bytes = [], [], []
+    columns = ("encode", "decode", "here", "over_link", "overhead", "transport")
+    ms: dict[str, list[float]] = {name: [] for name in columns}
+    chunk_bytes = []
     for index in range(config.window_chunks + rounds):
         chunk = camera.chunk(index)
-        began = time.perf_counter()
+        times_s = [time.perf_counter()]
         here = session.step(chunk)
-        stepped = time.perf_counter()
-        coded = client.preprocess(chunk)
-        encoded = time.perf_counter()
-        there = client.step(chunk, coded, None, None)
-        answered = time.perf_counter()
+        times_s.append(time.perf_counter())
+        coded = _coded(chunk)
+        times_s.append(time.perf_counter())
+        there = client.step(chunk, coded)
+        times_s.append(time.perf_counter())
         for data in coded.pictures:
-            images.decode(data, wire.Picture.JPEG, coded.height, coded.width)
-        decoded = time.perf_counter()
+            images.decode(data, wire.Picture.JPEG, *size_px)
+        times_s.append(time.perf_counter())
         progress.update(1)
         if index < config.window_chunks:
             continue
-        taken = {
-            "here": stepped - began,
-            "encode": encoded - stepped,
-            "over_link": answered - encoded,
-            "decode": decoded - answered,
-        }
-        for name, seconds in taken.items():
-            times[name].append(seconds * 1e3)
-        rest_here_ms = times["here"][-1] - sum(here.stage_ms.values())
-        rest_there_ms = times["over_link"][-1] - sum(there.stage_ms.values())
-        overhead_ms.append(rest_there_ms - times["decode"][-1] - rest_here_ms)
-        transport_ms.append(times["over_link"][-1] - there.server_ms)
+        here_ms, encode_ms, over_link_ms, decode_ms = (np.diff(times_s) * 1e3).tolist()
+        overhead_ms = (over_link_ms - _counted(there)) - (here_ms - _counted(here))
+        row = (encode_ms, decode_ms, here_ms, over_link_ms, overhead_ms, there.stage_ms["link"])
+        for name, value in zip(columns, row, strict=True):
+            ms[name].append(value)
         chunk_bytes.append(sum(map(len, coded.pictures)))
-    p25, p50, p75 = np.percentile(overhead_ms, (25, 50, 75))
-    way_ms, size_bytes = float(np.median(transport_ms)), float(np.median(chunk_bytes))
+    medians = {f"{name}_ms": round(float(np.median(values)), 3) for name, values in ms.items()}
+    p25, p75 = np.percentile(ms["overhead"], (25, 75))
+    size_bytes = float(np.median(chunk_bytes))
     return {
         "height_px": size_px[0],
         "width_px": size_px[1],
         "chunk_bytes": int(size_bytes),
-        **{f"{name}_ms": round(float(np.median(values)), 3) for name, values in times.items()},
+        **medians,
         "overhead_ms_p25": round(float(p25), 3),
-        "overhead_ms": round(float(p50), 3),
         "overhead_ms_p75": round(float(p75), 3),
-        "transport_ms": round(way_ms, 3),
-        "mb_per_s": round(size_bytes / way_ms / 1e3, 1),
+        "mb_per_s": round(size_bytes / medians["transport_ms"] / 1e3, 1),
     }
 
 
-def _endpoint(process: subprocess.Popen[str]) -> str:
-    """Where a server that was just started listens, once it is ready."""
+def _coded(chunk: Chunk) -> CodedFrames:
+    """A chunk as the robot sends it, but not scaled down to what the model looks at."""
+    pictures = images.encode([frame.rgb for frame in chunk.frames], wire.Picture.JPEG, _QUALITY, None)
+    return CodedFrames(tuple(pictures), *chunk.frames[0].size_px, encode_ms=0.0)
+
+
+def _counted(result: ChunkResult) -> float:
+    """The time of a step that went into pictures and the model, wherever they are."""
+    return sum(result.stage_ms[stage] for stage in _STAGES)

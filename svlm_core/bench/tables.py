@@ -90,6 +90,32 @@ def capacity_table(figures: Mapping[str, Any]) -> str:
     return f"{_align(rows)}\n{figures['held']} cameras are held in real time"
 
 
+def offload_table(figures: Mapping[str, Any]) -> str:
+    """What svlm_core.bench.offload.measure_link returned."""
+    columns = {
+        "encode ms": "encode_ms",
+        "decode": "decode_ms",
+        "step here": "here_ms",
+        "over the link": "over_link_ms",
+        "link adds": "overhead_ms",
+        "p25": "overhead_ms_p25",
+        "p75": "overhead_ms_p75",
+        "transport": "transport_ms",
+        "MB/s": "mb_per_s",
+    }
+    rows: list[Sequence[str]] = [["pictures", "kB a chunk", *columns]]
+    for row in figures["sizes"]:
+        numbers = [row["chunk_bytes"] / 1e3, *(row[key] for key in columns.values())]
+        rows.append([f"{row['width_px']}x{row['height_px']}", *map(_number, numbers)])
+    lines = [_align(rows)]
+    if figures["overhead_ms"] is not None:
+        verdict = "within" if figures["within_limit"] else "above"
+        lines.append(
+            f"{_number(figures['overhead_ms'])} ms is {verdict} the limit of {figures['limit_ms']} ms"
+        )
+    return "\n".join(lines)
+
+
 def plan_table(plan: Plan, terms: Terms) -> str:
     """A plan, and the terms it is made of."""
 

@@ -27,6 +27,7 @@ from svlm_core.bench.plan import Assumptions, plan, terms_of, WEIGHTS
 from svlm_core.bench.plot import draw_efficiency
 from svlm_core.bench.shapes import ALIASES, find_shape, Shape, SHAPES, VISUAL_TOKEN_PX
 from svlm_core.bench.tables import capacity_table, efficiency_table, limit_table, plan_table
+from svlm_core.cli import bench_offload
 from svlm_core.cli.bench_options import (
     add_measured_options,
     add_setting_options,
@@ -61,6 +62,7 @@ def add_parser(verbs: Any) -> None:
     _add_efficiency(actions)
     _add_capacity(actions)
     _add_limit(actions)
+    bench_offload.add_parser(actions)
     _add_plan(actions)
 
 

@@ -115,12 +115,19 @@ def read_shape(options: argparse.Namespace) -> Shape:
     shape = find_shape(options.model)
     if options.frame is None:
         return shape
-    sides = re.fullmatch(r"(\d+)x(\d+)", options.frame)
+    return replace(shape, frame_px=read_size("--frame", options.frame))
+
+
+def read_size(option: str, text: str) -> tuple[int, int]:
+    """A camera's pictures: (height, width) from WIDTHxHEIGHT.
+
+    Raises:
+        ConfigError: it is no size, or too small to see anything.
+    """
+    sides = re.fullmatch(r"(\d+)x(\d+)", text)
     if sides is None or min(map(int, sides.groups())) < MIN_SIDE_PX:
-        raise ConfigError(
-            f"--frame {options.frame}: must be WIDTHxHEIGHT, like 640x480, each at least {MIN_SIDE_PX}"
-        )
-    return replace(shape, frame_px=(int(sides[2]), int(sides[1])))
+        raise ConfigError(f"{option} {text}: must be WIDTHxHEIGHT, like 640x480, each at least {MIN_SIDE_PX}")
+    return int(sides[2]), int(sides[1])
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from concurrent import futures
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 import queue
 import secrets
 import threading
@@ -30,12 +30,14 @@ from typing import Any
 
 import msgspec
 from svlm_core.config import StreamConfig
-from svlm_core.errors import ConfigError, EngineClosedError, LinkError, QueryError, SourceError, SvlmError
+from svlm_core.errors import ConfigError, EngineClosedError, LinkError, QueryError, SvlmError
 from svlm_core.frames import Chunk
-from svlm_core.offload import images, wire
+from svlm_core.offload import wire
+from svlm_core.offload.coded import check_fits, code, CodedFrames
 from svlm_core.offload.connection import Connection
 from svlm_core.offload.curve import ClientKeys
-from svlm_core.offload.exchange import Answer, Exchange, Flight
+from svlm_core.offload.exchange import Exchange
+from svlm_core.offload.flight import Answer, Flight
 from svlm_core.offload.link import LinkState, LIVE
 from svlm_core.stream.budget import ChunkBudget
 from svlm_core.stream.query import Query
@@ -44,23 +46,6 @@ from svlm_core.stream.result import ChunkResult
 ANSWER_S = wire.DEAD_AFTER_S  # a request that is not answered by then never will be, on this connection
 _SESSION_BYTES = 16
 _MOST_LABEL = 256  # characters, as of wire.Label
-
-
-@dataclass(frozen=True)
-class CodedFrames:
-    """A chunk's frames as they go over the wire.
-
-    Attributes:
-        pictures: one for each frame.
-        height: of every picture, pixels.
-        width: of every picture, pixels.
-        encode_ms: what coding took.
-    """
-
-    pictures: tuple[bytes, ...]
-    height: int
-    width: int
-    encode_ms: float
 
 
 class Client:
@@ -182,24 +167,13 @@ class Client:
             SourceError: they are too many or too large for a message.
         """
         began_s = time.monotonic()
-        height, width = chunk.frames[0].size_px
-        _check_fits(len(chunk.frames), height, width)
-        smaller = None
+        check_fits(chunk)
+        size_px = chunk.frames[0].size_px
         if self._picture is wire.Picture.JPEG:
-            wanted_h, wanted_w = self._size_of_the_model(height, width)
-            height, width = smaller = min(wanted_h, height), min(wanted_w, width)
-        frames = [frame.rgb for frame in chunk.frames]
-        try:
-            pictures = tuple(images.encode(frames, self._picture, self._quality, smaller))
-        except ConfigError as error:
-            raise SourceError(str(error)) from None
-        total = sum(map(len, pictures))
-        if total > wire.MAX_MESSAGE_BYTES - wire.MAX_HEADER_BYTES:
-            raise SourceError(
-                f"a chunk of {len(pictures)} pictures takes {total} bytes, and a message holds "
-                f"{wire.MAX_MESSAGE_BYTES}: send JPEG, or smaller pictures"
-            )
-        return CodedFrames(pictures, height, width, (time.monotonic() - began_s) * 1e3)
+            height, width = self._size_of_the_model(*size_px)
+            size_px = min(height, size_px[0]), min(width, size_px[1])
+        coded = code(chunk, self._picture, self._quality, size_px)
+        return replace(coded, encode_ms=(time.monotonic() - began_s) * 1e3)
 
     def check_query(self, query: Query) -> None:
         """Make sure that a question can be asked; in any thread.
@@ -342,17 +316,3 @@ def _settings(values: Mapping[str, Any], where: str) -> wire.Settings:
         return msgspec.convert(dict(values), wire.Settings)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {error}") from None
-
-
-def _check_fits(frames: int, height: int, width: int) -> None:
-    """Raise SourceError if a chunk of so many frames of that size is beyond the limits of a message."""
-    what = f"a chunk of {frames} frames of {width}x{height}"
-    if frames > wire.MAX_IMAGES:
-        raise SourceError(f"{what} is more than a link takes: {wire.MAX_IMAGES}; lower chunk_s or fps")
-    if max(height, width) > wire.MAX_SIDE_PX:
-        raise SourceError(f"{what} is wider or higher than a link takes: {wire.MAX_SIDE_PX} px")
-    if frames * height * width > wire.MAX_CHUNK_PIXELS:
-        raise SourceError(
-            f"{what} has more pixels than a link takes: {wire.MAX_CHUNK_PIXELS}; lower chunk_s or fps, or "
-            "have the camera send smaller pictures"
-        )

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext, suppress
-import json
+from dataclasses import replace
 import logging
 from pathlib import Path
 import random
@@ -37,7 +37,7 @@ import pytest
 from random_models import write_random_model
 from robot import LIMIT_S, ROBOT, Robot
 from serve_rig import make_keys, ServeRig
-from svlm_core.events import KIND_GAP, KIND_RESET
+from svlm_core.events import CommentaryEvent, KIND_GAP, KIND_RESET
 from svlm_core.offload import images, wire
 from svlm_core.offload.curve import secure_client
 from wall_clock import WallClock, why_no_wall_clock
@@ -50,7 +50,11 @@ DEAD_LIMIT_S = 4.0  # after a cut, until the robot knows
 BACK_LIMIT_S = 3.0  # after the network is mended, until the first event
 RESTART_LIMIT_S = 5.0  # after a server is ready again, until the robots' streams go on
 OLD_S = 1.0  # frames older than that are not worth sending
+SHORT_CUT_S = 4.5  # longer than it takes to be noticed
+CUTS, LONG_CUT_S = 10, 30.0
+KILLS = 20
 HOUR_S = 3600
+SLACK_S = 1.0  # for a machine that does other things, too
 
 
 @pytest.fixture(scope="module")
@@ -219,29 +223,32 @@ def test_a_cut_is_silence_and_loses_nothing_for_ever(
 
 def test_over_the_link_the_events_are_the_same(guarded: Guarded, talker: Path, tmp_path: Path) -> None:
     """Pictures without loss: what the server says about them is what the same model says here."""
-    source = ["world://7?seconds=12", "--quiet"]
-    here, there = tmp_path / "here.jsonl", tmp_path / "there.jsonl"
-    svlm = [sys.executable, "-m", "svlm_core.cli", "stream", *source]
-    link = ["--endpoint", guarded.network.endpoint, "--picture", "png"]
-    link += ["--key", str(guarded.keys / f"{ROBOT}.key"), "--server-key", str(guarded.keys / "server.pub")]
-    on_robot = guarded.network.on_robot
-    subprocess.run([*on_robot, *svlm, *link, "--jsonl", str(there)], check=True, timeout=LIMIT_S)
-    subprocess.run([*svlm, "--model", str(talker), "--jsonl", str(here)], check=True, timeout=LIMIT_S)
-    both = [
-        [{**json.loads(line), "latency_ms": 0} for line in file.read_text().splitlines()]
-        for file in (here, there)
+    source, here = "world://7?seconds=12", tmp_path / "here.jsonl"
+    with guarded.robot("--source", source) as robot:
+        assert robot.until(lambda: robot.books)
+    svlm = [sys.executable, "-m", "svlm_core.cli", "stream", source, "--quiet", "--model", str(talker)]
+    subprocess.run([*svlm, "--jsonl", str(here)], check=True, timeout=LIMIT_S)
+    expected = [CommentaryEvent.from_json(line) for line in here.read_text().splitlines()]
+    assert len(expected) >= 10
+    assert [replace(event, latency_ms=0.0) for _, event in robot.events] == [
+        replace(event, latency_ms=0.0) for event in expected
     ]
-    assert len(both[0]) >= 10
-    assert both[0] == both[1]
 
 
 # ---- a network that is cut ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ways", [(), (DOWN,)], ids=["both ways", "towards the robot"])
+@pytest.mark.parametrize(
+    "ways",
+    [
+        pytest.param((), id="both ways"),
+        pytest.param((UP,), id="towards the server", marks=pytest.mark.slow),
+        pytest.param((DOWN,), id="towards the robot", marks=pytest.mark.slow),
+    ],
+)
 def test_a_cut_is_noticed_and_over_soon(guarded: Guarded, ways: tuple[str, ...]) -> None:
     with guarded.robot() as robot:
-        noticed_s, back_s = cut_and_mend(guarded.network, robot, 6.0, *ways)
+        noticed_s, back_s = cut_and_mend(guarded.network, robot, SHORT_CUT_S, *ways)
         assert robot.understood(2)
         robot.end()
     assert noticed_s <= DEAD_LIMIT_S
@@ -257,14 +264,14 @@ def test_ten_cuts_of_thirty_seconds(guarded: Guarded) -> None:
     """As the promise has it: `pytest -m slow -k ten_cuts`, 7 minutes."""
     cuts = []
     with guarded.robot("--seconds=900") as robot:
-        for _ in range(10):
-            cuts.append(cut_and_mend(guarded.network, robot, 30.0))
+        for _ in range(CUTS):
+            cuts.append(cut_and_mend(guarded.network, robot, LONG_CUT_S))
         assert robot.understood(2)
         robot.end()
     noticed_s, back_s = (sorted(times) for times in zip(*cuts, strict=True))
     LOG.info("noticed after %s s, back after %s s", noticed_s, back_s)
     assert_accounted(robot)
-    assert [event.kind for _, event in robot.events].count(KIND_GAP) == 10
+    assert [event.kind for _, event in robot.events].count(KIND_GAP) == CUTS
     assert max(noticed_s) <= DEAD_LIMIT_S
     assert max(back_s) <= BACK_LIMIT_S
 
@@ -273,7 +280,7 @@ def test_nothing_old_is_sent_after_a_cut(plain: Plain) -> None:
     """What reaches the server once the network is mended was filmed a moment ago, and nothing comes twice."""
     plain.heard.clear()
     with plain.robot() as robot:
-        cut_and_mend(plain.network, robot, 6.0)
+        cut_and_mend(plain.network, robot, SHORT_CUT_S)
         assert robot.understood(2)
         robot.end()
     assert_accounted(robot)
@@ -317,7 +324,7 @@ def kill_and_restart(guarded: Guarded, robots: list[Robot], times: int) -> None:
 def long_winded(tmp_path: Path) -> Path:
     """Settings with which a chunk decodes for a good part of its second."""
     path = tmp_path / "settings.yaml"
-    path.write_text("max_new_tokens: 120\nchunk_budget_s: 0.9\n")
+    path.write_text("vision_window_s: 4\nmax_new_tokens: 120\nchunk_budget_s: 0.9\n")
     return path
 
 
@@ -332,7 +339,7 @@ def test_a_server_killed_twenty_times(guarded: Guarded, long_winded: Path) -> No
     """As the promise has it: `pytest -m slow -k twenty_times`, 5 minutes."""
     settings = ("--seconds=3600", "--settings", str(long_winded))
     with guarded.robot(*settings) as robot, guarded.robot(*settings) as other:
-        kill_and_restart(guarded, [robot, other], 20)
+        kill_and_restart(guarded, [robot, other], KILLS)
 
 
 # ---- clocks that jump -----------------------------------------------------------------------------------
@@ -340,16 +347,16 @@ def test_a_server_killed_twenty_times(guarded: Guarded, long_winded: Path) -> No
 
 @pytest.mark.skipif(bool(why_no_wall_clock()), reason=why_no_wall_clock())
 def test_wall_clocks_jump_and_nobody_minds(plain: Plain, tmp_path: Path) -> None:
-    """An hour forth and an hour back, at the robot, then at the server."""
+    """An hour forth and back, at the robot and at the server."""
     assert plain.clock is not None
     clock = WallClock(tmp_path / "clock")
     with plain.robot(environment=clock.environment) as robot:
         assert robot.understood(2)
         states = len(robot.states)
-        for jumping in (clock, plain.clock):
-            for to_s in (HOUR_S, -HOUR_S, 0):
-                jumping.jump(to_s)
-                assert robot.understood(1)
+        for at_robot_s, at_server_s in ((HOUR_S, 0), (-HOUR_S, HOUR_S), (0, -HOUR_S), (0, 0)):
+            clock.jump(at_robot_s)
+            plain.clock.jump(at_server_s)
+            assert robot.understood(1)
         robot.end()
     assert [name for _, name, _ in robot.states[states:] if name != "live"] == []
     assert_accounted(robot)
@@ -362,28 +369,25 @@ def test_wall_clocks_jump_and_nobody_minds(plain: Plain, tmp_path: Path) -> None
 
 def test_overload_is_dropped_and_counted(plain: Plain, tmp_path: Path) -> None:
     """Ten times what the server can understand: the newest is, and the books say what became of the rest."""
-    settings = tmp_path / "settings.yaml"
+    settings, budget_s = tmp_path / "settings.yaml", 1.0
     settings.write_text(
-        "chunk_s: 0.1\nfps: 20\nvision_window_s: 0.4\nmax_new_tokens: 120\nchunk_budget_s: 1.0\n"
+        f"chunk_s: 0.05\nfps: 60\nvision_window_s: 0.2\nmax_new_tokens: 600\nchunk_budget_s: {budget_s}\n"
     )
-    options = ("--fps=20", "--seconds=5", "--settings", str(settings))
+    options = ("--fps=60", "--seconds=5", "--settings", str(settings))
     robots = [plain.robot(*options) for _ in range(4)]
-    for robot in robots:
-        robot.__enter__()
-    try:
+    with ExitStack() as living:
         for robot in robots:
-            assert robot.until(lambda robot=robot: bool(robot.books))
-    finally:
+            living.enter_context(robot)
         for robot in robots:
-            robot.__exit__()
+            assert robot.until(lambda robot=robot: robot.books)
     for robot in robots:
         assert_accounted(robot)
-        assert set(robot.books["dropped"]) <= {"stale", "link"}, robot.books
-        ages_s = [at_s - newest_s for at_s, _, newest_s, _ in robot.chunks]
-        assert max(ages_s) < 2.5, "staleness is bounded: the chunk before, then this one, each in its budget"
+        assert set(robot.books["dropped"]) <= {"stale", "rate", "link"}, robot.books
+        oldest_s = max(at_s - newest_s for at_s, _, newest_s, _ in robot.chunks)
+        assert oldest_s < budget_s + SLACK_S, "words are about something that is long past"
     received, used = (sum(robot.books[name] for robot in robots) for name in ("received", "used"))
-    LOG.info("received %d frames, used %d", received, used)
-    assert received >= 8 * used
+    LOG.info("received %d frames, used %d, the oldest words were %.2f s late", received, used, oldest_s)
+    assert received >= 10 * used
 
 
 # ---- a robot that does not read -------------------------------------------------------------------------
@@ -409,7 +413,7 @@ class Deaf:
         self._thread.join(LIMIT_S)
 
     def _run(self) -> None:
-        picture = images.encode([np.zeros((56, 56, 3), np.uint8)], wire.Picture.PNG, 0, None)
+        picture = images.encode([np.zeros((56, 56, 3), np.uint8)], wire.Picture.PNG, 85, None)
         reader: wire.Reader[wire.FromServer] = wire.Reader(wire.FromServer)
         with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
             secure_client(socket, None, self._endpoint)

@@ -41,7 +41,8 @@ from svlm_core.errors import (
 )
 from svlm_core.frames import Chunk, Frame, NS_PER_S
 from svlm_core.offload import images, wire
-from svlm_core.offload.client import Client, CodedFrames
+from svlm_core.offload.client import Client
+from svlm_core.offload.coded import CodedFrames
 from svlm_core.offload.curve import ClientKeys
 from svlm_core.offload.keys import KeyStore
 from svlm_core.offload.link import CONNECTING, LinkState, LIVE, REFUSED, STALLED

@@ -26,6 +26,8 @@ WALL_CLOCK = {
     "time": {"time", "time_ns", "localtime", "gmtime", "ctime"},
     "datetime": {"now", "utcnow", "today"},
 }
+# the journal's rows, and the epochs that begin without one, outlive a boot; monotonic time does not
+OF_THE_JOURNAL = {"front": ["time.time"] * 3}
 FILES = sorted(Path(svlm_core.offload.__file__).parent.glob("*.py"))
 
 
@@ -44,7 +46,7 @@ def readings(source: str) -> list[str]:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_nothing_of_the_link_asks_for_the_time_of_day(file: Path) -> None:
-    assert readings(file.read_text()) == []
+    assert readings(file.read_text()) == OF_THE_JOURNAL.get(file.stem, [])
 
 
 def test_asking_would_be_noticed() -> None:

@@ -28,7 +28,8 @@ import pytest
 from svlm_core.config import StreamConfig
 from svlm_core.errors import CacheFullError, ConfigError, LinkError, NumericsError, QueryError
 from svlm_core.offload import wire
-from svlm_core.offload.exchange import Answer, CANCEL_S, Exchange, Flight
+from svlm_core.offload.exchange import CANCEL_S, Exchange
+from svlm_core.offload.flight import Answer, Flight
 from svlm_core.offload.link import LinkState, LIVE, REFUSED, STALLED
 from svlm_core.offload.wire import Code, DEAD_AFTER_S, Restored
 from svlm_core.stream.result import ChunkResult
@@ -215,6 +216,18 @@ def test_partial_words_are_told_only_for_the_chunk_in_work(robot: Robot) -> None
 
 
 # ---- memory ----------------------------------------------------------------------------------------------
+
+
+def test_words_from_before_a_loss_come_before_the_news_of_it(robot: Robot) -> None:
+    """A chunk was understood, then its result was lost in a cut, and the memory with the server."""
+    robot.answer(robot.send(0))
+    chunk = robot.send(1)
+    robot.exchange.stand(DOWN)
+    robot.welcome(epoch=2, last=chunk.seq, restored=Restored.TEXT)
+    assert robot.exchange.cache_tokens == 0
+    robot.answer(chunk)
+    robot.answer(robot.send(2))
+    assert [answer.forgot != "" for answer in robot.answers] == [False, False, True]
 
 
 @pytest.mark.parametrize(("restored", "kept"), [(Restored.TEXT, "is kept"), (Restored.NOTHING, "nothing")])
@@ -422,6 +435,34 @@ def test_a_change_that_a_cut_has_swallowed_is_sent_again(robot: Robot) -> None:
     robot.welcome()
     (configure,) = robot.sent()
     assert configure.settings == {"temperature": 0.5}
+
+
+@pytest.mark.parametrize("retry_s", [0.0, 2.0])
+def test_requests_that_the_server_has_no_time_for_are_asked_again(robot: Robot, retry_s: float) -> None:
+    done: Future[wire.Done] = Future()
+    robot.exchange.reset(done)
+    (reset,) = robot.sent()
+    robot.hear(wire.Error(Code.RATE, id=reset.id, retry_s=retry_s))
+    robot.submit()
+    assert robot.sent() == [] and 0.0 < robot.exchange.next_s <= 2.0
+    robot.now_s = robot.exchange.next_s
+    assert robot.sent() == [reset]
+    robot.hear(wire.Error(Code.INTERNAL, id=reset.id))
+    assert robot.sent() == [] and not done.done()
+    robot.welcome(epoch=2)
+    assert robot.sent() == [reset]
+
+
+def test_a_cancelled_chunk_is_not_sent_again(robot: Robot) -> None:
+    flight = robot.submit()
+    (chunk,) = robot.sent()
+    robot.exchange.cancel(flight, 0.0)
+    robot.sent()
+    robot.hear(wire.Error(Code.CREDIT, seq=chunk.seq))
+    robot.now_s = 0.2
+    assert robot.sent() == []
+    robot.now_s = CANCEL_S
+    assert robot.sent() == [] and isinstance(robot.answers[0], LinkError)
 
 
 def test_closing_fails_all_that_waits(robot: Robot) -> None:
