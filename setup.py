@@ -67,6 +67,7 @@ setup(
             "backports.zstd>=1; python_version < '3.14'",
         ],
         "serve": [*MODEL, "prometheus-client>=0.21"],
+        "ray": [*MODEL, "prometheus-client>=0.21", "ray>=2.40"],
         "train": [*MODEL, "accelerate>=1.5", "peft>=0.15"],
         "cuda": ["flash-attn>=2.7"],
         "quantize": ["torchao>=0.16"],

@@ -149,32 +149,26 @@ class KeyStore:
 
 
 class AllowList:
-    """Who may connect, as the files say now: no restart is needed to let a key in or out.
-
-    A user is the name of a key. When a name gets another key while the list lives, the new key's user has a
-    number behind the name, so that connections that live under the old key are not taken for the new one's.
-    """
+    """Who may connect, as the files say now: no restart is needed to let a key in or out."""
 
     def __init__(self, store: KeyStore) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._users: dict[bytes, str] = {}  # who is allowed, by public key
-        self._names: frozenset[str] = frozenset()  # of the users
-        self._seen: dict[str, list[bytes]] = {}  # all keys that a name ever had
+        self._names: dict[bytes, str] = {}  # by public key
         self._looked_s: float | None = None
         self._files: list[tuple[str, int, int, int]] = []
 
-    def user(self, public: bytes) -> str | None:
-        """The user with this public key (z85); None when it is not allowed."""
+    def name(self, public: bytes) -> str | None:
+        """The name of a public key (z85); None when it is not allowed."""
         with self._lock:
             self._refresh()
-            return self._users.get(public)
+            return self._names.get(public)
 
-    def allows(self, user: str) -> bool:
-        """Whether a user who was let in once may stay."""
+    def allows(self, name: str) -> bool:
+        """Whether a key of this name is allowed."""
         with self._lock:
             self._refresh()
-            return user in self._names
+            return name in self._names.values()
 
     def _refresh(self) -> None:
         now_s = time.monotonic()
@@ -184,14 +178,9 @@ class AllowList:
         files = self._look()
         if files == self._files:
             return
-        self._files, self._users = files, {}
+        self._files, self._names = files, {}
         for name, public in self._store.allowed():
-            keys = self._seen.setdefault(name, [])
-            if public not in keys:
-                keys.append(public)
-            number = keys.index(public)
-            self._users.setdefault(public, f"{name}#{number + 1}" if number else name)
-        self._names = frozenset(self._users.values())
+            self._names.setdefault(public, name)
 
     def _look(self) -> list[tuple[str, int, int, int]]:
         """What tells whether a file has come, gone or changed."""
