@@ -51,6 +51,10 @@ class Server:
                 self.journal[action.record.name] = action.record
             elif isinstance(action, Forget):
                 self.journal.pop(action.name, None)
+            elif isinstance(action, Reply) and isinstance(action.message, wire.Result):
+                session = self.sessions.of(action.connection)
+                assert session is not None
+                assert self.journal[session.name].result == action.message  # written before it is sent
         self.done += actions
         return actions
 
@@ -434,12 +438,17 @@ def test_sessions_are_spread_over_the_workers() -> None:
     assert Counter(a.worker for a in server.done if isinstance(a, Order)) == {"0": 2, "1": 2}
 
 
+ERRORS = [Code.IMAGE, Code.CACHE, Code.NUMERICS, Code.INTERNAL, Code.FULL]
+
+
 class Link(RuleBasedStateMachine):
     """Robots, networks and workers that do anything at any time; what must hold all the same."""
 
-    names = st.sampled_from(["s0", "s1", "s2"])
-    connections = st.sampled_from([b"c0", b"c1", b"c2", b"c3"])
-    users = st.sampled_from(["key", "key", "key", "other"])
+    names = st.sampled_from(["s0", "s1"])
+    connections = st.sampled_from([b"c0", b"c1", b"c2"])
+    often = st.sampled_from([True, True, True, False])
+    rarely = st.sampled_from([False, False, False, True])
+    users = st.sampled_from(["key"] * 7 + ["other"])
 
     @initialize()
     def begin(self) -> None:
@@ -472,33 +481,33 @@ class Link(RuleBasedStateMachine):
                 assert action.message.epoch >= self.epochs[session.name]
                 self.epochs[session.name] = action.message.epoch
                 assert server.journal[session.name].epoch == action.message.epoch
-            elif isinstance(action, Reply) and isinstance(action.message, wire.Result):
-                session = server.sessions.of(action.connection)
-                assert session is not None
-                record = server.journal[session.name]
-                assert record.result == action.message  # written down before it is sent
-                assert record.last == action.message.seq
             self.count[type(action).__name__] += 1
 
     def name_of(self, stream: int) -> str:
         return next(s.name for s in self.server.sessions._by_name.values() if s.stream == stream)
 
-    @rule(connection=connections, name=names, user=users, heard=st.integers(-1, 8))
-    def hello(self, connection: bytes, name: str, user: str, heard: int) -> None:
+    @rule(connection=connections, name=names, user=users, heard=st.integers(-1, 8), opens=often)
+    def hello(self, connection: bytes, name: str, user: str, heard: int, opens: bool) -> None:
         known = self.server.sessions._by_name.get(name)
         self.note(self.server.robot(connection, wire.Hello(wire.VERSION, name, heard=heard), user))
         if known is None and name in self.server.sessions._by_name:
             self.accepted[name] = max(self.accepted.get(name, -1), heard if name not in self.epochs else -1)
 
-    @rule(connection=connections, back=st.integers(0, 1), ahead=st.integers(-1, 3))
-    def send_chunk(self, connection: bytes, back: int, ahead: int) -> None:
+        while opens and self.up and any(isinstance(task, backend.Open) for task in self.tasks):
+            self.answer(None)
+
+    @rule(data=st.data(), back=st.sampled_from([0, 0, 0, 1]), ahead=st.sampled_from([-1, 0, 1, 1, 1, 2]))
+    def send_chunk(self, data: st.DataObject, back: int, ahead: int) -> None:
+        attached = sorted(self.server.sessions._by_connection)
+        connection = data.draw(st.sampled_from(attached) if attached else self.connections)
         session = self.server.sessions.of(connection)
         epoch, newest = (session.epoch, session.newest) if session else (FIRST_EPOCH, 0)
         seq = max(0, newest + ahead)
-        actions = self.server.chunk(connection, epoch - back, seq)
+        index = max(seq, session.index + 1) if session else seq
+        actions = self.server.chunk(connection, epoch - back, seq, index)
         served = [a for a in actions if isinstance(a, Order)]
         assert bool(served) != bool(codes(actions, connection))  # served or refused, never both or neither
-        assert not (served and (back or ahead < 1))
+        assert not (served and (back or seq <= newest))
         self.note(actions)
 
     @rule(connection=connections, message=st.sampled_from([wire.Reset(1), wire.Check(2, "?"), wire.Ping(3)]))
@@ -519,31 +528,34 @@ class Link(RuleBasedStateMachine):
             self.server.carry_out(self.server.sessions.leave(connection, Ended.SILENT, self.server.now_s))
         )
 
-    @rule(seconds=st.sampled_from([0.1, 1.0, 4.0, 130.0]))
+    @rule(seconds=st.sampled_from([0.1, 1.0, 1.0, 4.0, 130.0]))
     def wait(self, seconds: float) -> None:
         self.server.now_s += seconds
         self.note(self.server.carry_out(self.server.sessions.tick(self.server.now_s)))
 
-    @rule(data=st.data())
-    def worker_answers(self, data: st.DataObject) -> None:
-        if not self.tasks or not self.up:
-            return
+    @rule(code=st.sampled_from([None] * 5 + ERRORS))
+    def worker_answers(self, code: Code | None) -> None:
+        if self.tasks and self.up:
+            self.answer(code)
+
+    def answer(self, code: Code | None) -> None:
+        """The worker carries out the oldest task, or refuses a chunk."""
         task = self.tasks.pop(0)
         if isinstance(task, backend.Open):
-            self.note(self.server.worker(backend.Opened(task.stream, ALL_SETTINGS)))
-            return
-        code = data.draw(st.sampled_from([None, None, None, *ERRORS]))
-        if not isinstance(task.message, wire.Chunk):
-            self.note(self.server.worker(backend.Answer(task.stream, wire.Done(task.message.id, 0))))
+            said: Any = backend.Opened(task.stream, ALL_SETTINGS)
+        elif not isinstance(task.message, wire.Chunk):
+            said = backend.Answer(task.stream, wire.Done(task.message.id, 0))
         elif code is None:
-            self.note(self.server.worker(backend.Answer(task.stream, result(task.message), "said")))
+            said = backend.Answer(task.stream, result(task.message), "said")
         else:
-            self.note(self.server.worker(backend.Answer(task.stream, wire.Error(code, seq=task.message.seq))))
+            said = backend.Answer(task.stream, wire.Error(code, seq=task.message.seq))
+        self.note(self.server.worker(said))
 
-    @rule()
-    def worker_dies(self) -> None:
-        self.up, self.tasks = False, []
-        self.note(self.server.carry_out(self.server.sessions.worker_lost("0")))
+    @rule(unlucky=rarely)
+    def worker_dies(self, unlucky: bool) -> None:
+        if unlucky:
+            self.up, self.tasks = False, []
+            self.note(self.server.carry_out(self.server.sessions.worker_lost("0")))
 
     @rule()
     def worker_comes_back(self) -> None:
@@ -551,9 +563,11 @@ class Link(RuleBasedStateMachine):
             self.up = True
             self.note(self.server.carry_out(self.server.sessions.worker_ready("0", "tiny")))
 
-    @rule()
-    def server_is_killed(self) -> None:
+    @rule(unlucky=rarely)
+    def server_is_killed(self, unlucky: bool) -> None:
         """What is not in the journal is gone."""
+        if not unlucky:
+            return
         in_work = self.server.sessions.in_work
         now_s = self.server.now_s
         self.server = Server(rooms=2, journal=self.server.journal)
@@ -578,6 +592,5 @@ class Link(RuleBasedStateMachine):
             assert session.connection == connection
 
 
-ERRORS = [Code.IMAGE, Code.CACHE, Code.NUMERICS, Code.INTERNAL, Code.FULL]
 Link.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 TestLink = Link.TestCase
