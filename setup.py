@@ -31,7 +31,10 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml", "LICENSE"]),
-        (f"share/{NAME}/launch", ["launch/stream.launch.py", "launch/replay.launch.py"]),
+        (
+            f"share/{NAME}/launch",
+            ["launch/stream.launch.py", "launch/replay.launch.py", "launch/server.launch.py"],
+        ),
         (
             f"share/{NAME}/config",
             [
@@ -67,6 +70,7 @@ setup(
             "backports.zstd>=1; python_version < '3.14'",
         ],
         "serve": [*MODEL, "prometheus-client>=0.21"],
+        "ray": [*MODEL, "prometheus-client>=0.21", "ray>=2.40"],
         "train": [*MODEL, "accelerate>=1.5", "peft>=0.15"],
         "cuda": ["flash-attn>=2.7"],
         "quantize": ["torchao>=0.16"],

@@ -67,7 +67,8 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "model",
                 default_value="",
-                description="tiny (built in), a local folder, or a hub id; empty: the params_file's",
+                description="tiny (built in), a local folder, a hub id, or tcp://HOST:PORT of the machine "
+                "that runs svlm serve; empty: the params_file's",
             ),
             DeclareLaunchArgument(
                 "params_file",

@@ -16,6 +16,7 @@
 
     ros2 launch svlm_ros stream.launch.py image:=/front/image_raw
     ros2 launch svlm_ros stream.launch.py cameras:=front,rear image:=image_raw/compressed engine:=true
+    ros2 launch svlm_ros stream.launch.py model:=tcp://workstation:5577 params_file:=robot.yaml
     ros2 launch svlm_ros stream.launch.py source:=0
     ros2 launch svlm_ros stream.launch.py source:=front.mp4,rear.mp4 cameras:=front,rear
 
@@ -31,6 +32,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+ADDRESS = "://"  # a model that is reached over a link is named by its endpoint
 COMPRESSED = "/compressed"  # the topic that image_transport adds to a base topic
 RESPAWN_DELAY_S = 2.0
 
@@ -65,7 +67,8 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "model",
                 default_value="",
-                description="tiny (built in), a local folder, or a hub id; empty: the params_file's",
+                description="tiny (built in), a local folder, a hub id, or tcp://HOST:PORT of the machine "
+                "that runs svlm serve; empty: the params_file's",
             ),
             DeclareLaunchArgument(
                 "params_file",
@@ -101,7 +104,11 @@ def _nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if not image and (source or len(cameras) > 1):
         image = "image_raw"
     parameters = {}
-    if argument("model"):
+    if ADDRESS in argument("model"):
+        parameters["backend"] = "zmq"
+        parameters["endpoint"] = _text(argument("model"))
+    elif argument("model"):
+        parameters["backend"] = "local"
         parameters["model"] = _text(argument("model"))
     if image:
         parameters["image"] = _text(image.removesuffix(COMPRESSED))

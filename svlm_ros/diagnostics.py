@@ -14,19 +14,24 @@
 
 """What a stream node says about itself on /diagnostics: levels that mean something, by pure functions.
 
-Three statuses a node: `model` (is it loaded), `images` (do they come) and `commentary` (is it about now).
+Three statuses a node: `model` (is it loaded), `images` (do they come) and `commentary` (is it about now); a
+fourth where the model runs elsewhere: `link` (is it reached).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from svlm_core.frames import DROPPED_BROKEN
 from svlm_ros.health import Snapshot
 from svlm_ros.image_qos import ImageLink
+
+if TYPE_CHECKING:
+    from svlm_core.offload.link import LinkState
 
 OK, WARN, ERROR, STALE = (
     DiagnosticStatus.OK,
@@ -49,7 +54,7 @@ class Condition:
 
     Attributes:
         state: the lifecycle state: inactive or active.
-        model: name of the checkpoint.
+        model: name of the checkpoint, or of the server's once it is known.
         loading_s: how long the model loads already; None if it does not.
         failure: why inference ended by itself; "" if it did not.
         enabled: whether it looks and speaks.
@@ -58,6 +63,9 @@ class Condition:
         cache_tokens, capacity_tokens: the KV cache.
         link: the image topic; None while the node is inactive or the model loads.
         health: what was measured.
+        endpoint: where the server is; "" while the model runs here.
+        server: the link to it; None while the node is not active.
+        server_s: how long it has stood so.
     """
 
     state: str
@@ -71,6 +79,14 @@ class Condition:
     capacity_tokens: int
     link: ImageLink | None
     health: Snapshot
+    endpoint: str = ""
+    server: LinkState | None = None
+    server_s: float = 0.0
+
+    @property
+    def down(self) -> str:
+        """How the link to the server stands, if chunks cannot go over it; else ""."""
+        return self.server.name if self.server is not None and self.server.name != "live" else ""
 
 
 @dataclass(frozen=True)
@@ -84,8 +100,9 @@ class Finding:
 
 
 def findings(condition: Condition) -> list[Finding]:
-    """The three statuses of a node."""
-    return [_model(condition), _images(condition), _commentary(condition)]
+    """The statuses of a node."""
+    found = [_model(condition), _images(condition), _commentary(condition)]
+    return [*found, _link(condition)] if condition.endpoint else found
 
 
 def _model(condition: Condition) -> Finding:
@@ -95,6 +112,8 @@ def _model(condition: Condition) -> Finding:
         level, message = ERROR, condition.failure
     elif condition.state != "active":
         message = f"not loaded: the node is {condition.state}"
+    elif condition.down:
+        level, message = WARN, f"not reached: the link is {condition.down}"
     elif condition.loading_s is not None:
         level, message = WARN, f"loading for {condition.loading_s:.0f} s"
     elif health.last_error and health.since_error_s < _ERROR_SHOWN_S:
@@ -112,7 +131,9 @@ def _images(condition: Condition) -> Finding:
     link, health = condition.link, condition.health
     level, message = OK, "images come"
     if link is None:
-        message = "not subscribed yet: the model loads" if condition.state == "active" else "not subscribed"
+        message = (
+            "not subscribed yet: the model is not ready" if condition.state == "active" else "not subscribed"
+        )
     elif link.mismatch:
         level, message = ERROR, link.mismatch
     elif not link.publishers:
@@ -159,6 +180,9 @@ def _commentary(condition: Condition) -> Finding:
         message = "not running"
     elif not condition.enabled:
         message = "disabled"
+    elif condition.down:
+        level = STALE
+        message = f"nothing is understood: the link is {condition.down}"
     elif health.busy_s > silent_s:
         level, message = ERROR, f"the model has worked on one chunk for {health.busy_s:.0f} s"
     elif health.idle_s > silent_s:
@@ -187,6 +211,26 @@ def _commentary(condition: Condition) -> Finding:
         "questions refused": str(health.refused),
     }
     return Finding("commentary", level, message, values)
+
+
+_LINK_LEVELS = {"live": OK, "connecting": WARN, "stalled": WARN, "refused": ERROR}
+
+
+def _link(condition: Condition) -> Finding:
+    server = condition.server
+    level, message = OK, f"not connected: the node is {condition.state}"
+    if server is not None:
+        level, message = _LINK_LEVELS[server.name], server.name
+        message += f": {server.reason}" if server.reason else ""
+    values = {
+        "endpoint": condition.endpoint,
+        "state": server.name if server else "",
+        "reason": server.reason if server else "",
+        "in this state [s]": _number(condition.server_s if server else None),
+        "round trip [ms]": _number(server.round_trip_ms if server else None),
+        "reconnects": str(server.reconnects if server else 0),
+    }
+    return Finding("link", level, message, values)
 
 
 def _number(value: float | None) -> str:

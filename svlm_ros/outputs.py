@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -32,18 +32,22 @@ _LATEST = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Outputs:
-    """`commentary`, `commentary/text`, `commentary/latest`, and `image_annotated` if wanted.
+    """`commentary`, `commentary/text` and `commentary/latest`.
 
-    They speak while the node is active.
+    If wanted, `commentary/partial` and `image_annotated`, too. All speak while the node is active.
     """
 
-    def __init__(self, node: LifecycleNode, annotate: bool) -> None:
-        """Make the publishers of `node`; `image_annotated` with `annotate`."""
+    def __init__(self, node: LifecycleNode, *, partial: bool, annotate: bool) -> None:
+        """Make the publishers of `node`; `commentary/partial` and `image_annotated` if wanted."""
         self._node = node
         self._events = node.create_lifecycle_publisher(String, "commentary", _EVENT_DEPTH)
         self._words = node.create_lifecycle_publisher(String, "commentary/text", _EVENT_DEPTH)
         self._latest = node.create_lifecycle_publisher(String, "commentary/latest", _LATEST)
         self._publishers: list[LifecyclePublisher] = [self._events, self._words, self._latest]
+        self._partial: LifecyclePublisher | None = None
+        if partial:
+            self._partial = node.create_lifecycle_publisher(String, "commentary/partial", _EVENT_DEPTH)
+            self._publishers.append(self._partial)
         self._annotator: Annotator | None = None
         if annotate:
             self._annotator = Annotator()
@@ -60,6 +64,15 @@ class Outputs:
                 self._words.publish(String(data=event.words))
         if self._annotator is not None and chunk is not None:
             self._images.publish(self._annotator.draw(chunk.frames[-1], events, frame_id))
+
+    @property
+    def hear(self) -> Callable[[CommentaryEvent], None] | None:
+        """Publishes words while they are found, from any thread; None if nobody wants them."""
+        return self._hear if self._partial is not None else None
+
+    def _hear(self, event: CommentaryEvent) -> None:
+        if self._partial is not None:
+            self._partial.publish(String(data=event.to_json()))
 
     def close(self) -> None:
         """Take the publishers down."""

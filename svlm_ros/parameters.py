@@ -39,6 +39,7 @@ _TYPES = {
 }
 _OF_ROS = ("use_sim_time", "start_type_description_service")  # declared by rclpy itself
 _OF_ROS_PREFIX = "qos_overrides."
+LOCAL, ZMQ = "local", "zmq"  # backends
 
 
 def _setting(default: Any, text: str, **rules: Any) -> Any:
@@ -47,11 +48,36 @@ def _setting(default: Any, text: str, **rules: Any) -> Any:
 
 @dataclass(frozen=True)
 class ModelParameters:
-    """Which model, and where it runs."""
+    """Which model, and where it runs: in this process, or on a workstation behind an endpoint."""
 
     model: str = _setting("tiny", "the checkpoint: tiny (built in), a local folder, or a hub id")
     device: str = _setting("cpu", "where the model runs: cpu, cuda, cuda:1")
     dtype: str = _setting("float32", "number format of the model's weights", choices=DTYPES)
+    backend: str = _setting(
+        LOCAL,
+        "local: the model runs in this process; zmq: on the machine whose `svlm serve` is at endpoint, and "
+        "model, device and dtype are that server's own",
+        choices=(LOCAL, ZMQ),
+    )
+    endpoint: str = _setting("", "backend zmq: address of the server, tcp://HOST:PORT")
+    key_file: str = _setting(
+        "", "backend zmq: this robot's key, as `svlm keys new` wrote it; needed unless the server is here"
+    )
+    server_key: str = _setting("", "backend zmq: the server's public key, or its file server.pub")
+    unencrypted: bool = _setting(
+        False, "backend zmq: reach a server on another machine without keys; anyone on the way can look on"
+    )
+    jpeg_quality: int = _setting(
+        85,
+        "backend zmq: quality of the pictures on the way; 0 sends PNG, which loses nothing",
+        minimum=0,
+        maximum=100,
+    )
+
+    @property
+    def remote(self) -> bool:
+        """Whether the model runs elsewhere."""
+        return self.backend == ZMQ
 
 
 @dataclass(frozen=True)
@@ -73,6 +99,9 @@ class StreamNodeParameters:
     camera: str = _setting("", "name of the camera in the events; the image topic when empty")
     annotate: bool = _setting(
         False, "publish image_annotated: each chunk's newest picture with the words under it"
+    )
+    partial: bool = _setting(
+        False, "publish commentary/partial: the words of a chunk while they are found, all of them each time"
     )
     describe_prompt: str = _setting(
         "Describe what you see.", "the question that the service ~/describe asks", live=True

@@ -29,7 +29,7 @@ from std_msgs.msg import String
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError, QueryError, SvlmError
 from svlm_core.events import CommentaryEvent, KIND_ANSWER
-from svlm_core.frames import Chunk, DROPPED_BROKEN, FrameLedger
+from svlm_core.frames import Chunk, DROPPED_BROKEN, DROPPED_LINK, FrameLedger
 from svlm_core.stream.query import Query
 from svlm_ros.conversions import ns_from_stamp
 from svlm_ros.diagnostics import Condition, DiagnosticsPublisher, findings
@@ -41,6 +41,7 @@ from svlm_ros.outputs import Outputs
 from svlm_ros.parameters import ModelParameters, StreamNodeParameters
 from svlm_ros.pictures import check_picture, SealedPicture
 from svlm_ros.questions import Answers, read_query
+from svlm_ros.remote import RemoteModel
 from svlm_ros.services import StreamServices
 from svlm_ros.settings import StreamSettings
 from svlm_ros.supply import StreamSupply
@@ -74,7 +75,7 @@ class StreamNode(LifecycleNode):
 
         Args:
             end: ends the process with an exit code.
-            supply: gives the stream.
+            supply: gives the stream of a model that runs in this process.
             shared_model: the model of all nodes of this process; None for a model of its own.
             namespace: where nothing from outside says another.
             node_arguments: of rclpy's LifecycleNode.
@@ -94,6 +95,7 @@ class StreamNode(LifecycleNode):
         self._state = "unconfigured"
         self._error: Exception | None = None  # of the transition in work
         self._failure = ""  # why inference ended by itself
+        self._remote: RemoteModel | None = None  # while the node is active and the model is elsewhere
         self._close: list[Callable[[], object]] = []  # what cleaning up has to do, newest first
 
     def start(self) -> None:
@@ -166,7 +168,7 @@ class StreamNode(LifecycleNode):
         self._images = ImageSubscription(self, own.image, own.image_transport, self._on_image)
         self._ledger = FrameLedger()
         self._health = Health(self._ledger)
-        self._outputs = Outputs(self, own.annotate)
+        self._outputs = Outputs(self, partial=own.partial, annotate=own.annotate)
         self._answers = Answers(self)
         services = StreamServices(self, self, self._answers)
         queries = self.create_subscription(String, "query", self._on_query, _QUERY_DEPTH)
@@ -190,14 +192,20 @@ class StreamNode(LifecycleNode):
     def _activate(self) -> None:
         self._failure = ""
         self._shown = False
+        model, camera = self._settings.model, self._settings.own.camera or self._images.topic
+        if model.endpoint and not model.remote:
+            self.get_logger().warning("endpoint is set, but backend is local: the model runs in this process")
+        partial = self._settings.own.partial
+        self._remote = RemoteModel(camera, partial, self.get_logger()) if model.remote else None
         self._worker = Worker(
-            self._supply,
-            self._settings.model,
+            self._remote or self._supply,
+            model,
             self._settings.overrides,
-            self._settings.own.camera or self._images.topic,
+            camera,
             self._ledger,
             self._health,
             self._publish,
+            self._outputs.hear,
             lambda: self.get_clock().now().nanoseconds,
             self.get_logger(),
         )
@@ -218,9 +226,10 @@ class StreamNode(LifecycleNode):
         worker, self._worker = self._worker, None
         if worker is None:
             return
+        self._remote = None
         self._settings.apply_to(None)
         if not worker.stop(_STOP_S):
-            self.get_logger().info("the model's memory is freed when the step it is in, or its loading, ends")
+            self.get_logger().info("the model is left when the step it is in, or its loading, ends")
 
     # what happens while it lives
 
@@ -262,10 +271,12 @@ class StreamNode(LifecycleNode):
     def _condition(self, worker: Worker | None, link: ImageLink | None) -> Condition:
         config = (worker.config if worker else None) or StreamConfig()
         loading = worker is not None and worker.intake is None
+        model, remote = self._settings.model, self._remote
+        server = remote.state if remote else None
         tokens, capacity = worker.cache_tokens if worker else (0, 0)
         return Condition(
             state=self._state,
-            model=self._settings.model.model,
+            model=(remote.model if remote else "") if model.remote else model.model,
             loading_s=time.monotonic() - worker.began_s if worker is not None and loading else None,
             failure=self._failure,
             enabled=self._settings.enabled,
@@ -276,6 +287,9 @@ class StreamNode(LifecycleNode):
             capacity_tokens=capacity,
             link=link,
             health=self._health.snapshot(),
+            endpoint=model.endpoint if model.remote else "",
+            server=server,
+            server_s=time.monotonic() - server.since_s if server else 0.0,
         )
 
     def _on_image(self, msg: Image | CompressedImage) -> None:
@@ -287,12 +301,15 @@ class StreamNode(LifecycleNode):
             self._health.called_back(time.monotonic() - arrived_s)
 
     def _take(self, msg: Image | CompressedImage, arrived_s: float) -> None:
-        intake = self._worker.intake if self._worker is not None else None
-        if intake is None or not self._settings.enabled:
-            if intake is not None:
-                intake.discard(DROPPED_DISABLED)
+        worker = self._worker
+        intake = worker.intake if worker is not None else None
+        if worker is None or intake is None:
             self._ledger.receive()
-            self._ledger.drop(DROPPED_STOPPED if intake is None else DROPPED_DISABLED)
+            self._ledger.drop(DROPPED_STOPPED)
+            return
+        if reason := self._why_not(worker.budget_s):
+            intake.discard(reason)
+            intake.refuse(reason)
             return
         try:
             size_px = check_picture(msg)
@@ -303,6 +320,13 @@ class StreamNode(LifecycleNode):
         picture = SealedPicture(msg, size_px, self._stamp_ns(msg), arrived_s, self._images.topic)
         if restarted := intake.push(picture, msg.header.frame_id):
             self._say_restarted(restarted)
+
+    def _why_not(self, budget_s: float) -> str:
+        """Why images are not looked at now, as a reason of the ledger; "" if they are."""
+        if not self._settings.enabled:
+            return DROPPED_DISABLED
+        # a shorter break may be over while the image is young enough to be sent
+        return DROPPED_LINK if self._remote is not None and self._remote.down_s > budget_s else ""
 
     def _stamp_ns(self, msg: Image | CompressedImage) -> int:
         stamp_ns = ns_from_stamp(msg.header.stamp)
@@ -365,7 +389,7 @@ class StreamNode(LifecycleNode):
         """
         intake = self._running().intake
         if intake is None:
-            raise QueryError("the model is still loading; there is nothing to reset")
+            raise QueryError("the model is not ready yet; there is nothing to reset")
         intake.restart(reason)
         self._say_restarted(reason)
 

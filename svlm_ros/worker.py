@@ -23,20 +23,29 @@ import time
 from typing import Any, TYPE_CHECKING
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
-from svlm_core.errors import EngineClosedError, NumericsError, QueryError, SourceError, SvlmError
+from svlm_core.errors import (
+    EngineClosedError,
+    LinkError,
+    NumericsError,
+    QueryError,
+    SourceError,
+    SvlmError,
+)
 from svlm_core.events import CommentaryEvent
-from svlm_core.frames import Chunk, DROPPED_BROKEN, FrameLedger
+from svlm_core.frames import Chunk, DROPPED_BROKEN, DROPPED_LINK, FrameLedger
+from svlm_core.stream.commentator import Commentator
 from svlm_ros.health import Health
 from svlm_ros.intake import CameraChunk, DROPPED_STOPPED, Intake
 from svlm_ros.parameters import ModelParameters
 from svlm_ros.supply import StreamSupply
 
-if TYPE_CHECKING:  # torch takes seconds to import
+if TYPE_CHECKING:
     from svlm_core.config import StreamConfig
-    from svlm_core.stream.commentator import Commentator, Stream
+    from svlm_core.stream.commentator import Stream
     from svlm_core.stream.query import Query
 
 _STOP_POLL_S = 0.05
+_OPENING_S = 0.5  # a link that is not there yet gives up within that time; a model that loads does not
 
 Publish = Callable[[Sequence[CommentaryEvent], Chunk | None, str], None]
 
@@ -59,6 +68,7 @@ class Worker:
         ledger: FrameLedger,
         health: Health,
         publish: Publish,
+        hear: Callable[[CommentaryEvent], None] | None,
         now_ns: Callable[[], int],
         logger: RcutilsLogger,
     ) -> None:
@@ -73,13 +83,14 @@ class Worker:
             health: measures.
             publish: takes events, the chunk they are about if there is one, and the camera's coordinate
                 frame; on this thread.
+            hear: takes words while they are found, in any thread; None if nobody wants them.
             now_ns: the node's clock.
             logger: the node's.
         """
         self._supply, self._model, self._overrides = supply, model, overrides
         self._early: dict[str, Any] = {}  # settings changed while the model loads
         self._camera, self._ledger, self._health = camera, ledger, health
-        self._publish, self._now_ns, self._logger = publish, now_ns, logger
+        self._publish, self._hear, self._now_ns, self._logger = publish, hear, now_ns, logger
         self._stopped = threading.Event()
         self._abandoned = False  # the node did not wait for the end: its publishers may be gone
         self._changing = threading.Lock()
@@ -98,6 +109,12 @@ class Worker:
         return stream.config if stream else None
 
     @property
+    def budget_s(self) -> float:
+        """How long a chunk may take; 0 while nothing is known."""
+        config = self.config
+        return (config.chunk_budget_s or config.chunk_s) if config else 0.0
+
+    @property
     def cache_tokens(self) -> tuple[int, int]:
         """Tokens in the KV cache, and its capacity; (0, 0) before the first chunk."""
         stream = self._stream
@@ -111,7 +128,7 @@ class Worker:
         """
         commentator = self._commentator
         if commentator is None:
-            raise QueryError("the model is still loading; ask again later")
+            raise QueryError("the model is not ready yet; ask again later")
         commentator.ask(query)
 
     def reconfigure(self, changes: Mapping[str, Any]) -> None:
@@ -127,7 +144,7 @@ class Worker:
                 self._stream.reconfigure(self._stream.config.replace(changes, "parameter"))
 
     def stop(self, wait_s: float) -> bool:
-        """End the thread after the step it is busy with; a model that still loads is left to end by itself.
+        """End the thread after the step it is busy with; a model that still loads is soon left to itself.
 
         Args:
             wait_s: how long to wait for a chunk in work.
@@ -136,11 +153,9 @@ class Worker:
             Whether the thread has ended, and so the memory is free.
         """
         self._stopped.set()
-        if self.intake is None:
-            self._abandoned = True
-            return False
-        self.intake.close()
-        end_s = time.monotonic() + wait_s
+        if self.intake is not None:
+            self.intake.close()
+        end_s = time.monotonic() + (_OPENING_S if self.intake is None else wait_s)
         while self._thread.is_alive() and time.monotonic() < end_s:
             if commentator := self._commentator:
                 commentator.cancel()  # again and again: the chunk may have begun just now
@@ -163,7 +178,10 @@ class Worker:
 
     def _serve(self) -> None:
         """Load, comment until stopped, give the memory back."""
-        self._logger.info(f"loading model {self._model.model}")
+        model = self._model
+        self._logger.info(
+            f"connecting to {model.endpoint}" if model.remote else f"loading model {model.model}"
+        )
         lease = self._supply.open(self._model, self._overrides, lambda: not self._stopped.is_set())
         if lease is None:
             return
@@ -175,16 +193,17 @@ class Worker:
             lease.close()
 
     def _comment(self, stream: Stream) -> None:
-        from svlm_core.stream.commentator import Commentator
-
-        commentator = Commentator(stream, self._ledger, self._camera)
+        hear = self._tell_partial if self._hear else None
+        commentator = Commentator(stream, self._ledger, self._camera, hear=hear)
         intake = Intake(stream.config, self._ledger, self._camera)
         with self._changing:
-            stream.reconfigure(stream.config.replace(self._early, "parameter"))
+            if self._early:
+                stream.reconfigure(stream.config.replace(self._early, "parameter"))
             self._stream = stream
         self._commentator = commentator
         self._health.ready()
-        self._logger.info(f"model {self._model.model} ready after {time.monotonic() - self.began_s:.1f} s")
+        name = self._model.endpoint if self._model.remote else f"model {self._model.model}"
+        self._logger.info(f"{name} ready after {time.monotonic() - self.began_s:.1f} s")
         self.intake = intake
         current = 0
         while not self._stopped.is_set() and (chunk := intake.take()) is not None:
@@ -192,12 +211,22 @@ class Worker:
                 self._ledger.drop(DROPPED_STOPPED, len(chunk.frames))
                 break
             if chunk.stream != current:
+                if not self._restart(commentator, chunk):
+                    continue
                 current = chunk.stream
-                self._tell(commentator.restart(chunk.frame_id, chunk.restarted))
             if chunk.frames:
                 self._understand(commentator, chunk)
         self._tell(commentator.dismiss())
         self._logger.info(f"ended: {commentator.summary()}")
+
+    def _restart(self, commentator: Commentator, chunk: CameraChunk) -> bool:
+        """Begin a new stream; False if the server cannot be told now: the next chunk tries again."""
+        try:
+            self._tell(commentator.restart(chunk.frame_id, chunk.restarted))
+        except LinkError as error:
+            self._lose(len(chunk.frames), error)
+            return False
+        return True
 
     def _understand(self, commentator: Commentator, sealed: CameraChunk) -> None:
         commentator.frame_id = sealed.frame_id
@@ -215,6 +244,9 @@ class Worker:
             if not self._stopped.is_set():
                 raise
             return
+        except (LinkError, QueryError) as error:  # or the server takes no question that it took before
+            self._lose(len(chunk.frames), error)
+            return
         except (SourceError, NumericsError) as error:  # the next ones may be better
             self._ledger.drop(DROPPED_BROKEN, len(chunk.frames))
             self._warn(str(error))
@@ -225,11 +257,20 @@ class Worker:
         self._health.chunk_understood(time.monotonic() - arrived_s, age_s)
         self._tell(events, chunk, sealed.frame_id)
 
+    def _lose(self, frames: int, error: SvlmError) -> None:
+        """Count frames that did not go over the link, whose own state is in the log and the diagnostics."""
+        self._ledger.drop(DROPPED_STOPPED if self._stopped.is_set() else DROPPED_LINK, frames)
+        self._logger.debug(str(error))
+
     def _tell(
         self, events: Sequence[CommentaryEvent], chunk: Chunk | None = None, frame_id: str = ""
     ) -> None:
         if not self._abandoned:
             self._publish(events, chunk, frame_id)
+
+    def _tell_partial(self, event: CommentaryEvent) -> None:
+        if self._hear is not None and not self._abandoned:
+            self._hear(event)
 
     def _warn(self, text: str) -> None:
         self._health.failed(text)

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import time
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,6 @@ from svlm_core.offload.curve import ClientKeys, secure_client
 import zmq
 
 LIMIT_MS = 60_000  # for what must come; a busy machine takes its time
-QUIET_MS = 300  # for what must not
 
 
 class RawPeer:
@@ -61,11 +61,16 @@ class RawPeer:
         return self.hear()
 
     def until(self, kind: type) -> list[Any]:
-        """All messages up to the first of a kind, with it."""
+        """All messages up to the first of a kind, with it, but no Pongs; shows that it is there meanwhile."""
         heard: list[Any] = []
+        end_s = time.monotonic() + LIMIT_MS / 1000
         while not heard or not isinstance(heard[-1], kind):
-            heard.append(self.hear())
-            assert heard[-1] is not None, f"no {kind.__name__} came, but {heard}"
+            assert time.monotonic() < end_s, f"no {kind.__name__} came, but {heard}"
+            message = self.hear(round(1000 * wire.HEARTBEAT_S))
+            if message is None:
+                self.send(wire.Ping(0))
+            elif not isinstance(message, wire.Pong):
+                heard.append(message)
         return heard
 
     def hello(self, session: str = "s", **fields: Any) -> wire.Welcome:

@@ -47,6 +47,7 @@ class ServeRig:
     Attributes:
         lines: what it has printed since it was started last.
         ready_s: `time.monotonic()` when it was ready.
+        endpoint: where it listens, its port as the system chose it.
     """
 
     READY = "svlm: ready at"
@@ -75,6 +76,7 @@ class ServeRig:
         self._process: subprocess.Popen[str] | None = None
         self.lines: list[str] = []
         self.ready_s = 0.0
+        self.endpoint = ""
 
     def __enter__(self) -> ServeRig:
         return self.start()
@@ -86,7 +88,7 @@ class ServeRig:
     def start(self) -> ServeRig:
         """Start it and wait until it is ready."""
         assert self._process is None
-        self.lines = []
+        self.lines, self.endpoint = [], ""
         self._process = subprocess.Popen(
             self._command,
             stdout=subprocess.PIPE,
@@ -97,7 +99,7 @@ class ServeRig:
         )
         ready = threading.Event()
         threading.Thread(target=self._read, args=(self._process, ready), daemon=True).start()
-        if not ready.wait(START_LIMIT_S) or self._process.poll() is not None:
+        if not ready.wait(START_LIMIT_S) or not self.endpoint:
             output = "\n".join(self.lines)
             self.kill()
             raise AssertionError(f"the server did not start:\n{output}")
@@ -119,6 +121,11 @@ class ServeRig:
         return status
 
     @property
+    def running(self) -> bool:
+        """Whether it was started and not ended by us."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         """Of the front."""
         assert self._process is not None
@@ -130,5 +137,6 @@ class ServeRig:
             self.lines.append(line.rstrip())
             if self.READY in line and not ready.is_set():
                 self.ready_s = time.monotonic()
+                self.endpoint = line.split(f"{self.READY} ")[1].partition(",")[0]
                 ready.set()
         ready.set()  # it has ended

@@ -17,13 +17,15 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import AbstractContextManager, nullcontext
+import logging
 from pathlib import Path
 import signal
 import sys
 from typing import Any
 
 from svlm_core.cli.settings import add_model_options, given_settings
-from svlm_core.offload.front import Front
+from svlm_core.offload.logs import LEVELS, log_to_stderr
 from svlm_core.offload.serving import (
     DEFAULT_BIND,
     default_journal,
@@ -31,7 +33,9 @@ from svlm_core.offload.serving import (
     ServeConfig,
     STREAMS_PER_DEVICE,
 )
-from svlm_core.offload.workers import LocalLauncher
+from svlm_core.offload.workers import Launcher, LocalLauncher
+
+LOG = logging.getLogger(__name__)
 
 EXAMPLES = """\
 on this machine only:   svlm serve
@@ -82,10 +86,25 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument(
         "--metrics",
-        default=DEFAULT_METRICS,
         metavar="HOST:PORT",
-        help="where /metrics, /live and /ready are shown to anybody; '' for nowhere (default: %(default)s)",
+        help="where /metrics, /live and /ready are shown to anybody; '' for nowhere; see svlm top "
+        f"(default: {DEFAULT_METRICS}, if it is free)",
     )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="run the workers as actors of the Ray cluster at ADDRESS (auto for the one that this machine is "
+        "in), a GPU each, as many as --devices names; without ADDRESS on this machine; see docs/deploy.md",
+    )
+    parser.add_argument(
+        "--log-level",
+        default=ServeConfig.log_level,
+        choices=LEVELS,
+        help="debug has a line for every chunk (default: %(default)s)",
+    )
+    parser.add_argument("--log-json", action="store_true", help="write the log as JSON, an object a line")
     parser.add_argument(
         "--journal",
         type=Path,
@@ -98,6 +117,8 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
+    from svlm_core.offload.front import Front  # says what to install where a package is missing
+
     config = ServeConfig(
         bind=options.bind,
         keys_dir=options.keys and options.keys.expanduser(),
@@ -110,13 +131,17 @@ def run(options: argparse.Namespace) -> int:
         settings=given_settings(options),
         max_sessions=options.max_sessions,
         metrics=options.metrics,
+        log_level=options.log_level,
+        log_json=options.log_json,
         journal=options.journal or default_journal(options.bind),
     )
-    front = Front(config, LocalLauncher())
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: front.stop())
+    log_to_stderr(config.log_json, config.log_level)
 
     def ready(endpoint: str, public: bytes | None) -> None:
+        if config.log_json:
+            about = {"endpoint": endpoint, "public_key": (public or b"").decode(), "room": config.room}
+            LOG.info("ready", extra={**about, "model": config.model, "devices": config.devices})
+            return
         key = f", public key '{public.decode()}'" if public else ", without keys"
         where = ", ".join(config.devices)
         print(
@@ -126,6 +151,20 @@ def run(options: argparse.Namespace) -> int:
             flush=True,
         )
 
-    print(f"svlm: loading {config.model}", file=sys.stderr)
-    front.run(ready)
+    if not config.log_json:
+        print(f"svlm: loading {config.model}", file=sys.stderr)
+    with _launcher(options.ray, config) as launcher:
+        front = Front(config, launcher)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: front.stop())
+        front.run(ready)
     return 0
+
+
+def _launcher(ray: str | None, config: ServeConfig) -> AbstractContextManager[Launcher]:
+    """Whatever starts the workers; `ray` is the option."""
+    if ray is None:
+        return nullcontext(LocalLauncher())
+    from svlm_core.offload.ray_workers import RayLauncher  # says what to install where Ray is missing
+
+    return RayLauncher(ray, config.devices)

@@ -39,11 +39,13 @@ class Open(Message, frozen=True):
         stream: its number.
         settings: fields of StreamConfig that win over the server's.
         said: what the stream has said before; None if it begins with its own previous_text.
+        session: name of the robot's session, for the log.
     """
 
     stream: int
     settings: wire.Settings
     said: str | None
+    session: str = ""
 
 
 class Task(Message, frozen=True):
@@ -132,6 +134,7 @@ class Health(Message, frozen=True):
         streams, running, waiting, chunks, steps, since_step_s: as of EngineHealth.
         cache_tokens: in all streams' caches.
         capacity_tokens: slots of all streams' caches.
+        since_decode_s: since a token was decoded, of a stream or of the probe; None before the first.
     """
 
     streams: int
@@ -142,6 +145,7 @@ class Health(Message, frozen=True):
     since_step_s: float
     cache_tokens: int
     capacity_tokens: int
+    since_decode_s: float | None = None
 
 
 ToWorker = Open | Task | Close | Stop

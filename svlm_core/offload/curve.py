@@ -21,14 +21,13 @@ import ipaddress
 import logging
 from pathlib import Path
 import socket as sockets
-import time
 from types import TracebackType
 
 from svlm_core.errors import ConfigError
 from svlm_core.offload import wire
+from svlm_core.offload.allow_list import AllowList
 from svlm_core.offload.guard import Guard
-from svlm_core.offload.keys import AllowList, KeyPair, KeyStore, parse_public, read_pair
-from svlm_core.offload.rates import RateLimit
+from svlm_core.offload.keys import KeyPair, KeyStore, parse_public, read_pair
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils import z85
@@ -38,11 +37,10 @@ LOG = logging.getLogger(__name__)
 HANDSHAKE_MS = 5000  # a connection that has not said who it is by then is closed
 HEARTBEAT_MS = 2000  # of the transport; the link's own are in wire.py
 HEARTBEAT_TIMEOUT_MS = 15_000  # generous: no heartbeat fits between the bytes of a picture on a slow link
-QUEUE_MESSAGES = 32  # of one connection and direction
-BACKLOG = 128  # connections that the kernel holds until they are accepted
+QUEUE_MESSAGES = 64  # of one connection and direction
+BACKLOG = 1024  # connections that the kernel holds until they are accepted
 
 _PART_OVERHEAD_BYTES = 64  # of CURVE's framing
-_LINES_PER_S, _LINES_AT_ONCE = 0.2, 10  # of the log: a flood of strangers must not fill the disk
 _ZAP_DOMAIN = b"svlm"
 _LOCAL_TRANSPORTS = frozenset({"ipc", "inproc"})
 
@@ -155,7 +153,7 @@ class ServerSecurity:
     def secure(self, socket: zmq.Socket) -> None:
         """Set a socket up before it is bound: keys, limits, heartbeats. Its monitor is taken from now on."""
         _harden(socket, self._bind, wire.MAX_IMAGE_BYTES)
-        self._guard = Guard(socket, self.allows)
+        self._guard = Guard(socket, self._admits)
         if self._pair is not None:
             socket.curve_server = True
             socket.curve_secretkey = self._pair.secret
@@ -172,20 +170,19 @@ class ServerSecurity:
         Returns:
             The name of its key, "" without keys; None when the key was revoked, and nothing may be served.
         """
-        user = ""
-        if self._pair is not None:
-            user = str(message.get("User-Id"))
+        passport = "" if self._pair is None else str(message.get("User-Id"))
         if self._guard is not None:
-            self._guard.hear(message, user)
-        return user if self.allows(user) else None
+            self._guard.hear(message, passport)
+        return passport.partition(" ")[0] if self._admits(passport) else None
 
     def allows(self, user: str) -> bool:
-        """Whether the connections of a key that was let in may stay: not after it was revoked.
-
-        Args:
-            user: the `User-Id` of a message.
-        """
+        """Whether a key of this name is allowed; everybody is without keys."""
         return self._pair is None or self._allowed.allows(user)
+
+    def _admits(self, passport: str) -> bool:
+        """Whether the name on a connection still belongs to the key that it was let in with."""
+        name, _, key = passport.partition(" ")
+        return self._pair is None or self._allowed.name(key.encode()) == name
 
     def close(self) -> None:
         """Stop answering: from now on nobody new gets in."""
@@ -203,20 +200,19 @@ class _Door(ThreadAuthenticator):
     def __init__(self, context: zmq.Context, allowed: AllowList) -> None:
         super().__init__(context, log=LOG)
         self._list = allowed
-        self._lines = RateLimit(_LINES_PER_S, _LINES_AT_ONCE)
         self.configure_curve_callback(_ZAP_DOMAIN.decode(), self)
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Whether a public key (z85) may connect."""
-        user = self._list.user(key)
-        if user is None and self._lines.take(1, time.monotonic()):
+        name = self._list.name(key)
+        if name is None:
             LOG.warning("refused a connection: its key %s is not allowed", key.decode())
-        return user is not None
+        return name is not None
 
     def curve_user_id(self, client_public_key: bytes) -> str:
-        """The name that the connection's messages carry."""
-        # "" when it was revoked just now: a name that nobody has, so nothing is served
-        return self._list.user(z85.encode(client_public_key)) or ""
+        """What the connection's messages carry: name and key, because a name can get another key."""
+        key = z85.encode(client_public_key)
+        return f"{self._list.name(key) or ''} {key.decode()}"
 
 
 def beyond_this_machine(endpoint: str) -> bool:

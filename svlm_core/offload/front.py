@@ -20,8 +20,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 import logging
-from pathlib import Path
-import tempfile
 import time
 
 import msgspec
@@ -30,7 +28,6 @@ from svlm_core.offload import backend, wire
 from svlm_core.offload.actions import Action, Forget, Order, Reply, Save
 from svlm_core.offload.bell import Bell
 from svlm_core.offload.curve import ServerSecurity
-from svlm_core.offload.http import StatusServer
 from svlm_core.offload.journal import Journal
 from svlm_core.offload.metrics import Ended
 from svlm_core.offload.observer import Observer
@@ -45,6 +42,7 @@ LOG = logging.getLogger(__name__)
 
 _TICK_MS = 100
 _AT_ONCE = 64  # messages of one socket before the other has its turn
+_REPLIES = 256  # that wait for one robot to fetch them; more than it can ask for in one turn
 _EXPIRE_S = 60.0  # how often the journal is gone through
 _FAREWELL_MS = 500  # for the last messages to leave
 _UNUSED_LIMIT_S = 60.0
@@ -91,18 +89,16 @@ class Front:
             self._security = stack.enter_context(
                 ServerSecurity(context, config.keys_dir, config.bind, config.unencrypted)
             )
-            if config.metrics:
-                stack.enter_context(StatusServer(config.metrics, self._observer.pages))
+            stack.enter_context(self._observer.show(config.metrics))
             self._journal = stack.enter_context(Journal(config.journal))
             self._expire()
             self._robots = stack.enter_context(context.socket(zmq.ROUTER))
             self._security.secure(self._robots)
-            self._robots.router_mandatory = True
-            self._backend = stack.enter_context(context.socket(zmq.ROUTER))
+            self._robots.router_mandatory, self._robots.sndhwm = True, _REPLIES
+            # a context of its own: whoever may connect to the one socket may not to the other
+            self._backend = stack.enter_context(stack.enter_context(zmq.Context()).socket(zmq.ROUTER))
             self._backend.router_mandatory, self._backend.linger = True, _FAREWELL_MS
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="svlm-"))
-            inside = f"ipc://{Path(folder) / 'backend'}"
-            self._backend.bind(inside)
+            inside = stack.enter_context(self._launcher.listen(self._backend))
             names = [str(number) for number in range(len(config.devices))]
             self._sessions = Sessions(
                 names, config.room, config.keep_cache_s, self._journal.recall, lambda: int(time.time())
@@ -122,7 +118,9 @@ class Front:
         settings = tuple((dict(fields), where) for fields, where in config.settings)
         weights = (config.dtype, config.quantize, config.threads, settings)
         return [
-            WorkerConfig(name, endpoint, config.model, device, *weights, batch)
+            WorkerConfig(
+                name, endpoint, config.model, device, *weights, batch, config.log_level, config.log_json
+            )
             for name, device in zip(names, config.devices, strict=True)
         ]
 
@@ -190,7 +188,7 @@ class Front:
         try:
             message = reader.read([part.buffer for part in parts])
         except wire.WireError as error:
-            LOG.warning("a message of %s was refused (%s): %s", user or "a robot", error.code.value, error)
+            self._observer.unreadable(user, error)
             self._carry_out(sessions.refuse(connection, user, None, error.code))
             return
         if isinstance(message, wire.Ping):
@@ -200,7 +198,6 @@ class Front:
         elif connection in self._slow and not isinstance(message, wire.Hello):
             self._carry_out(sessions.refuse(connection, user, message, Code.SLOW))
         else:
-            self._slow.discard(connection)
             self._carry_out(sessions.receive(connection, user, message, parts[1:], now_s))
 
     def _within_limits(self, who: bytes, size_bytes: int, now_s: float) -> bool:
@@ -217,14 +214,17 @@ class Front:
         session = self._sessions.of(reply.connection)
         try:
             self._robots.send_multipart([reply.connection, header], zmq.NOBLOCK)
-            self._observer.said(session.user if session else "", reply.message, len(header))
+            self._observer.said(session, reply.message, len(header))
+            self._slow.discard(reply.connection)  # it has been told, or welcomed
         except zmq.Again:  # its queue is full
-            LOG.warning("a robot does not fetch what it is sent: cut")
-            self._slow.add(reply.connection)
+            if reply.connection not in self._slow:
+                LOG.warning("a robot does not fetch what it is sent: cut")
+                self._slow.add(reply.connection)
             self._part(reply.connection, Ended.SLOW)
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
+            self._slow.discard(reply.connection)
             self._part(reply.connection, Ended.SILENT)
 
     def _part(self, connection: bytes, why: Ended) -> None:

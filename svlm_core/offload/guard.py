@@ -32,7 +32,6 @@ import threading
 import time
 
 from svlm_core.offload import wire
-from svlm_core.offload.rates import RateLimit
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
@@ -45,7 +44,6 @@ UNFINISHED_BYTES = wire.MAX_MESSAGE_BYTES + wire.MAX_IMAGE_BYTES  # a message, a
 ALL_UNFINISHED_BYTES = 4 * UNFINISHED_BYTES  # of all connections; the one with the most goes
 
 _PERIOD_S = 0.05
-_LINES_PER_S, _LINES_AT_ONCE = 0.2, 10  # of the log
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # the peer is told at once, and the kernel keeps nothing for it
 _RECEIVED_AT, _TCP_INFO_BYTES = 128, 136  # tcpi_bytes_received in Linux' struct tcp_info
 
@@ -56,7 +54,7 @@ class Connection:
 
     Attributes:
         since_s: when it was accepted, monotonic.
-        user: of its messages; None before the first.
+        user: name and key of its messages; None before the first.
         received_bytes: so far, encryption and all.
         finished_bytes: of these, those before the end of its last whole message.
         heard: whether a whole message came since the last look.
@@ -67,6 +65,11 @@ class Connection:
     received_bytes: int = 0
     finished_bytes: int = 0
     heard: bool = field(default=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Of its key, for messages."""
+        return (self.user or "").partition(" ")[0]
 
     @property
     def unfinished_bytes(self) -> int:
@@ -81,7 +84,7 @@ def to_cut(
 
     Args:
         connections: all, oldest first.
-        allows: whether a user may stay.
+        allows: whether a name still has its key.
         now_s: monotonic.
     """
     cut: dict[int, str] = {}
@@ -95,9 +98,9 @@ def to_cut(
             else:
                 strangers.append(fd)
         elif not allows(connection.user):
-            cut[fd] = f"the key of {connection.user} was revoked"
+            cut[fd] = f"the key of {connection.name} was revoked"
         elif connection.unfinished_bytes > UNFINISHED_BYTES:
-            cut[fd] = f"a message of {connection.user or 'a robot'} does not end"
+            cut[fd] = f"a message of {connection.name or 'a robot'} does not end"
         else:
             unfinished.append((connection.unfinished_bytes, fd))
     for fd in strangers[: max(0, len(strangers) - MOST_STRANGERS)]:
@@ -119,7 +122,6 @@ class Guard:
         self._allows = allows
         self._lock = threading.Lock()
         self._connections: dict[int, Connection] = {}  # by file descriptor, oldest first
-        self._lines = RateLimit(_LINES_PER_S, _LINES_AT_ONCE)
         self._closed = threading.Event()
         self._monitor = socket.get_monitor_socket(
             zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_MONITOR_STOPPED
@@ -172,8 +174,7 @@ class Guard:
                 del self._connections[fd]
                 _shut(fd)
         for reason in cut.values():
-            if self._lines.take(1, now_s):
-                LOG.warning("ended a connection: %s", reason)
+            LOG.warning("ended a connection: %s", reason)
 
 
 def _received_bytes(fd: int) -> int:

@@ -20,11 +20,18 @@ What a robot chose, as a camera's name, is quoted, so that it cannot pass for a 
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timezone
 import json
 import logging
 import sys
+import time
 from typing import Any
+
+from svlm_core.offload.rates import RateLimit
+
+LEVELS = ("debug", "info", "warning", "error")
+LINES_PER_S, LINES_AT_ONCE = 2.0, 50.0  # of one kind
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
@@ -59,11 +66,44 @@ class TextFormatter(logging.Formatter):
         return line
 
 
-def log_to_stderr(as_json: bool, level: int = logging.INFO) -> None:
-    """Send the log of this process to stderr, in place of wherever it went before."""
+class SparingFilter(logging.Filter):
+    """Passes so many lines of one kind and no more, so that nobody can fill a disk by misbehaving.
+
+    Lines of one call are of one kind; the first of them that passes again says how many did not.
+    """
+
+    def __init__(self, per_s: float = LINES_PER_S, burst: float = LINES_AT_ONCE) -> None:
+        """Allow each kind `per_s` lines a second on average and `burst` at once."""
+        super().__init__()
+        self._per_s, self._burst = per_s, burst
+        self._limits: dict[tuple[str, str], RateLimit] = {}
+        self._left_out: Counter[tuple[str, str]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line passes; debugging wants all. Handlers call it under their lock."""
+        if record.levelno <= logging.DEBUG:
+            return True
+        kind = (record.name, str(record.msg))
+        limit = self._limits.setdefault(kind, RateLimit(self._per_s, self._burst))
+        if not limit.take(1, time.monotonic()):
+            self._left_out[kind] += 1
+            return False
+        if left_out := self._left_out.pop(kind, 0):
+            record.left_out = left_out
+        return True
+
+
+def log_to_stderr(as_json: bool, level: str = "info") -> None:
+    """Send the log of this process to stderr, in place of wherever it went before.
+
+    Args:
+        as_json: a line is a JSON object.
+        level: the lowest that is logged, one of LEVELS.
+    """
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(SparingFilter())
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -72,7 +112,8 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    """What `extra` named; names with an underscore are libraries' own notes."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD and name[0] != "_"}
 
 
 def _value(value: Any) -> str:

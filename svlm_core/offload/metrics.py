@@ -20,8 +20,10 @@ label takes what a robot may choose freely: no session, no camera, and of keys o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
+import math
+import time
 
 from svlm_core.errors import MissingPackageError
 from svlm_core.offload import wire
@@ -38,6 +40,8 @@ try:
         ProcessCollector,
     )
     from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+    from prometheus_client.metrics_core import Metric
+    from prometheus_client.registry import Collector
 except ModuleNotFoundError as error:
     raise MissingPackageError(f"serving needs {error.name}: pip install 'svlm_ros[serve]'") from error
 
@@ -72,6 +76,18 @@ class Ended(str, Enum):
     REFUSED = "refused"  # its settings are wrong, or there is no memory for it
 
 
+class _WithoutCreated(Collector):
+    """A registry without the time when each series began, which would be every second line."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._registry.collect():
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            yield family
+
+
 class Metrics:
     """Counts; every method returns at once and may be called from any thread."""
 
@@ -89,6 +105,7 @@ class Metrics:
             {"model": model, "protocol": str(wire.VERSION)}
         )
         self._keys: set[str] = set()
+        began_s = time.monotonic()
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"svlm_{name}", text, labels, registry=registry)
@@ -99,13 +116,14 @@ class Metrics:
         def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
             return Histogram(f"svlm_{name}", text, labels, buckets=buckets, registry=registry)
 
+        gauge("uptime_seconds", "Since the server started.").set_function(lambda: time.monotonic() - began_s)
         self._running = gauge("num_requests_running", "Chunks in the batch.", "device")
         self._waiting = gauge("num_requests_waiting", "Chunks that wait for their turn.", "device")
         self._up = gauge("worker_up", "1 while the worker of this device answers.", "device")
-        self._since_step = gauge(
-            "since_decode_step_seconds", "Since the engine ran a step, of a stream or a probe.", "device"
+        self._since_decode = gauge(
+            "since_decode_seconds", "Since a token was decoded, for a robot or as a probe.", "device"
         )
-        self._restarts = counter("worker_restarts", "Workers started again.", "device")
+        self._restarts = counter("worker_restarts", "Workers that died and were started again.", "device")
 
         self._sessions = gauge("sessions", "Sessions, by whether their robot is connected.", "state")
         self._session_limit = gauge("sessions_limit", "Sessions there is room for.")
@@ -118,9 +136,9 @@ class Metrics:
         )
         self._ended = counter("sessions_ended", "Sessions and connections that ended, by why.", "reason")
 
-        self._frames_in = counter("frames_received", "Frames of chunks that were taken or refused.", "key")
+        self._frames_in = counter("frames_received", "Frames of all chunks that arrived.", "key")
         self._frames = counter(
-            "frames", "What became of frames: used, or dropped with a reason.", "key", "outcome", "reason"
+            "frames", "What became of frames: used, or dropped and why.", "key", "outcome", "reason"
         )
         self._success = counter(
             "request_success", "Chunks understood, by why their words end.", "finished_reason"
@@ -156,7 +174,7 @@ class Metrics:
         """Make the series whose labels are known, so that the first event is an increase for a rate()."""
         for device in devices:
             self._restarts.labels(device)
-            self.worker(device, up=False, running=0, waiting=0, since_step_s=0.0)
+            self.worker(device, up=False, running=0, waiting=0, since_decode_s=None)
         for code in wire.Code:
             self._refusals.labels(code.value)
         for restored in wire.Restored:
@@ -169,12 +187,22 @@ class Metrics:
 
     # ---- workers --------------------------------------------------------------------------------------
 
-    def worker(self, device: str, *, up: bool, running: int, waiting: int, since_step_s: float) -> None:
-        """Say what a worker's engine does now, as of EngineHealth."""
+    def worker(
+        self, device: str, *, up: bool, running: int, waiting: int, since_decode_s: float | None
+    ) -> None:
+        """Say what a worker does now.
+
+        Args:
+            device: its own.
+            up: whether it answers.
+            running: chunks in work.
+            waiting: chunks that wait for their turn.
+            since_decode_s: since it decoded a token, NaN is shown for None: it has not yet.
+        """
         self._up.labels(device).set(up)
         self._running.labels(device).set(running)
         self._waiting.labels(device).set(waiting)
-        self._since_step.labels(device).set(since_step_s)
+        self._since_decode.labels(device).set(math.nan if since_decode_s is None else since_decode_s)
 
     def worker_restarted(self, device: str) -> None:
         """A worker that had died was started again."""
@@ -273,7 +301,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(_WithoutCreated(self._registry))
 
     def _known(self, key: str) -> str:
         """The label of a key: its name, unless there are more than one can watch."""

@@ -17,14 +17,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 import logging
 import time
 
+from svlm_core.errors import ConfigError
 from svlm_core.offload import backend, wire
 from svlm_core.offload.actions import Began, Came, Count, Dropped, Landed, Parted
-from svlm_core.offload.http import Page, Pages
+from svlm_core.offload.http import Page, Pages, StatusServer
 from svlm_core.offload.metrics import CONTENT_TYPE, Metrics
+from svlm_core.offload.serving import DEFAULT_METRICS
+from svlm_core.offload.session import Session
 from svlm_core.offload.vitals import Verdict, Vitals
 
 LOG = logging.getLogger(__name__)
@@ -45,15 +49,32 @@ class Observer:
         self._vitals = Vitals(devices, time.monotonic())
         self._room = room
 
-    @property
-    def pages(self) -> Pages:
-        """For a StatusServer."""
+    def show(self, address: str | None) -> AbstractContextManager[object]:
+        """Serve /metrics, /live and /ready until the context ends.
+
+        Args:
+            address: as of ServeConfig.metrics.
+
+        Raises:
+            ConfigError: it cannot be had.
+        """
+        if address == "":
+            return nullcontext()
         vitals = self._vitals
-        return {
+        pages: Pages = {
             "/metrics": lambda: Page(HTTPStatus.OK, CONTENT_TYPE, self._metrics.text()),
             "/live": lambda: _page(vitals.live(time.monotonic())),
             "/ready": lambda: _page(vitals.ready(time.monotonic())),
         }
+        try:
+            server = StatusServer(address or DEFAULT_METRICS, pages)
+        except ConfigError as error:
+            if address:
+                raise
+            LOG.warning("no metrics are shown: %s; --metrics names another address", error)
+            return nullcontext()
+        LOG.info("metrics", extra={"url": f"{server.url}/metrics"})
+        return server
 
     def count(self, what: Count) -> None:
         """Something became of a session or a chunk."""
@@ -79,11 +100,25 @@ class Observer:
         """A message came from a robot."""
         self._metrics.received(user, size_bytes)
 
-    def said(self, user: str, message: wire.FromServer, size_bytes: int) -> None:
-        """A message went to a robot."""
-        self._metrics.sent(user, size_bytes)
+    def unreadable(self, user: str, error: wire.WireError) -> None:
+        """A message breaks the protocol; its robot will be told no more than the code."""
+        LOG.warning("unreadable: %s", error, extra={"key": user, "code": error.code.value})
+
+    def said(self, session: Session | None, message: wire.FromServer, size_bytes: int) -> None:
+        """A message went to a robot, about its session if it has one."""
+        self._metrics.sent(session.user if session else "", size_bytes)
+        about = {"session": session.name, "epoch": session.epoch} if session else {}
         if isinstance(message, wire.Error):
             self._metrics.refused(message.code)
+            if message.seq is not None:
+                about["seq"] = message.seq
+            if message.field:
+                about["field"] = message.field
+            LOG.warning("refused", extra={**about, "code": message.code.value})
+        elif isinstance(message, wire.Welcome):
+            LOG.info("welcome", extra={**about, "seq": message.last, "restored": message.restored.value})
+        elif isinstance(message, wire.Result):
+            LOG.debug("understood", extra={**about, "seq": message.seq, "ms": round(message.server_ms, 1)})
 
     def round_trip(self, user: str, took_ms: float) -> None:
         """A robot measured a heartbeat; 0 for not yet."""
@@ -96,19 +131,19 @@ class Observer:
 
     def worker_health(self, device: str, health: backend.Health, now_s: float) -> None:
         """A worker said how it is."""
-        self._vitals.worker_reported(device, health.since_step_s, now_s)
+        self._vitals.worker_reported(device, health.since_decode_s, now_s)
         self._metrics.worker(
             device,
             up=True,
             running=health.running,
             waiting=health.waiting,
-            since_step_s=health.since_step_s,
+            since_decode_s=health.since_decode_s,
         )
 
     def worker_lost(self, device: str) -> None:
         """A worker has ended, and was started again."""
         self._vitals.worker_lost(device)
-        self._metrics.worker(device, up=False, running=0, waiting=0, since_step_s=0.0)
+        self._metrics.worker(device, up=False, running=0, waiting=0, since_decode_s=None)
         self._metrics.worker_restarted(device)
 
     def beat(

@@ -47,7 +47,10 @@ class ServeConfig:
         threads: CPU threads of a worker, 0 for torch's own choice.
         settings: (fields of StreamConfig, where they come from), each winning over those before.
         max_sessions: streams that there is room for; 0 for STREAMS_PER_DEVICE on each device.
-        metrics: HOST:PORT of the pages /metrics, /live and /ready; "" for none.
+        metrics: HOST:PORT of the pages /metrics, /live and /ready; "" for none, None for
+            DEFAULT_METRICS if nobody else has it.
+        log_level: debug, info, warning or error.
+        log_json: whether lines of the log are JSON.
         journal: what sessions have said; None keeps it in memory.
         keep_cache_s: how long a robot may be away before its stream's memory is given up.
         keep_text_s: the same for what the stream has said.
@@ -66,7 +69,9 @@ class ServeConfig:
     threads: int = 0
     settings: tuple[tuple[Mapping[str, Any], str], ...] = field(default=())
     max_sessions: int = 0
-    metrics: str = ""
+    metrics: str | None = ""
+    log_level: str = "info"
+    log_json: bool = False
     journal: Path | None = None
     keep_cache_s: float = 120.0
     keep_text_s: float = 24 * 3600.0

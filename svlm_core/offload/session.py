@@ -144,7 +144,9 @@ class Session:
 
     def open(self) -> Order:
         """Let the worker begin the stream."""
-        return Order(self.worker, backend.Open(self.stream, self.settings or self.asked, self.said))
+        return Order(
+            self.worker, backend.Open(self.stream, self.settings or self.asked, self.said, self.name)
+        )
 
     def welcome(self, model: str) -> list[Action]:
         """Answer a Hello that waits, once the stream is open and no chunk in work, so that `last` is true."""

@@ -57,6 +57,7 @@ class _Memory:
     """One stream, and the chunk in work."""
 
     number: int
+    session: str
     stream: EngineStream
     budget: ChunkBudget = field(default_factory=ChunkBudget)
 
@@ -98,6 +99,7 @@ class Streams:
         self._say, self._wake = say, wake
         self._memories: dict[int, _Memory] = {}
         self._later: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._decoded_s: float | None = None  # when a token was, last
         self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="svlm-decode")
 
     def do(self, order: backend.ToWorker, pictures: Sequence[memoryview]) -> None:
@@ -129,6 +131,15 @@ class Streams:
                 return
             call()
 
+    def decoded(self) -> None:
+        """The engine has decoded a token; from any thread."""
+        self._decoded_s = time.monotonic()
+
+    @property
+    def since_decode_s(self) -> float | None:
+        """Since it has, None if it never did."""
+        return None if self._decoded_s is None else time.monotonic() - self._decoded_s
+
     def health(self) -> backend.Health:
         """What the engine is doing."""
         now = self._engine.health()
@@ -142,6 +153,7 @@ class Streams:
             now.since_step_s,
             cache_tokens=sum(stream.cache_tokens for stream in streams),
             capacity_tokens=sum(stream.capacity_tokens for stream in streams),
+            since_decode_s=self.since_decode_s,
         )
 
     def close(self) -> None:
@@ -153,10 +165,10 @@ class Streams:
             config = self._config.replace(order.settings, "the robot")
             stream = self._engine.open(config, said=order.said)
         except SvlmError as error:
-            LOG.warning("a stream was refused: %s", error)
+            LOG.warning("a stream was refused: %s", error, extra={"session": order.session})
             self._say(backend.Refused(order.stream, Code.CONFIG, _field(error, order.settings)))
             return
-        self._memories[order.stream] = _Memory(order.stream, stream)
+        self._memories[order.stream] = _Memory(order.stream, order.session, stream)
         self._say(backend.Opened(order.stream, asdict(config)))
 
     def _request(
@@ -192,6 +204,7 @@ class Streams:
         memory.budget = budget = ChunkBudget(deadline_s)
 
         def hear(token_ids: Sequence[int]) -> None:
+            self.decoded()
             flight.first_token_s = flight.first_token_s or time.monotonic() - flight.arrived_s
             if partial:
                 ids = list(token_ids)
@@ -260,7 +273,12 @@ class Streams:
             "a chunk was refused: %s",
             text,
             exc_info=error if inside else None,
-            extra={"code": code.value, "epoch": message.epoch, "seq": message.seq},
+            extra={
+                "session": memory.session,
+                "epoch": message.epoch,
+                "seq": message.seq,
+                "code": code.value,
+            },
         )
         self._say(backend.Answer(memory.number, wire.Error(code, seq=message.seq)))
 

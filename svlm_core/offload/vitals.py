@@ -50,10 +50,11 @@ class Vitals:
         with self._lock:
             self._beat_s, self._draining = now_s, draining
 
-    def worker_reported(self, device: str, since_step_s: float, now_s: float) -> None:
-        """A worker said when its engine last ran a step."""
+    def worker_reported(self, device: str, since_decode_s: float | None, now_s: float) -> None:
+        """A worker said when its engine last decoded a token; None if it never did."""
         with self._lock:
-            self._reported_s[device], self._stepped_s[device] = now_s, now_s - since_step_s
+            self._reported_s[device] = now_s
+            self._stepped_s[device] = None if since_decode_s is None else now_s - since_decode_s
 
     def worker_lost(self, device: str) -> None:
         """A worker died, or is being started again."""
@@ -80,10 +81,10 @@ class Vitals:
             return Verdict(False, "shutting down")
         for device, reported_s, stepped_s in steps:
             if stepped_s is None:
-                return Verdict(False, f"the worker of {device} is not ready")
+                return Verdict(False, f"the worker of {device} has not decoded yet")
             if now_s - reported_s > GONE_AFTER_S:
                 return Verdict(False, f"the worker of {device} said nothing for {now_s - reported_s:.0f} s")
             if now_s - stepped_s > READY_WITHIN_S:
                 return Verdict(False, f"{device} has not decoded for {now_s - stepped_s:.0f} s")
         latest_s = min(now_s - stepped_s for _, _, stepped_s in steps if stepped_s is not None)
-        return Verdict(True, f"ready; the last step was {latest_s:.1f} s ago")
+        return Verdict(True, f"ready; the last token was decoded {latest_s:.1f} s ago")

@@ -33,6 +33,7 @@ from svlm_core.model.load import EMBEDDED, load_model
 from svlm_core.model.precision import affordable_dtype, quantize
 from svlm_core.offload import backend, wire
 from svlm_core.offload.bell import Bell
+from svlm_core.offload.logs import log_to_stderr
 from svlm_core.offload.probe import Probe
 from svlm_core.offload.streams import is_device_error, Streams
 from svlm_core.offload.workers import EXIT_DEVICE, EXIT_ERROR, EXIT_OK, WorkerConfig
@@ -74,6 +75,10 @@ def serve(config: WorkerConfig, lifeline: int) -> int:
     context = zmq.Context()
     front = context.socket(zmq.DEALER)
     front.routing_id = config.name.encode()
+    if config.keys is not None:
+        front.curve_serverkey = config.keys.server.encode()
+        front.curve_publickey = config.keys.public.encode()
+        front.curve_secretkey = config.keys.secret.encode()
     front.connect(config.endpoint)
     encoder = msgspec.msgpack.Encoder()
 
@@ -103,7 +108,7 @@ def _serve(
     reader: backend.Decoder[backend.ToWorker] = backend.Decoder(backend.ToWorker)
     with Bell() as bell:
         streams = Streams(engine, model, settings, say, bell.ring)
-        probe = Probe(engine, settings)
+        probe = Probe(engine, settings, streams.decoded)
         poller = zmq.Poller()
         for one in (front, bell, lifeline):
             poller.register(one, zmq.POLLIN)
@@ -113,7 +118,7 @@ def _serve(
             try:
                 if time.monotonic() - beat_s >= wire.HEARTBEAT_S:
                     beat_s = time.monotonic()
-                    probe.look()
+                    probe.look(streams.since_decode_s)
                     say(streams.health())
                 events = dict(poller.poll(round(1000 * wire.HEARTBEAT_S)))
                 if bell.fileno() in events:
@@ -148,9 +153,9 @@ def main() -> int:
     """Serve the config on the first line of standard input, until that is closed."""
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # a terminal, or systemd, sends them to all: the front ends us
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    line = sys.stdin.buffer.readline()
-    return serve(msgspec.json.decode(line, type=WorkerConfig), sys.stdin.fileno())
+    config = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerConfig)
+    log_to_stderr(config.log_json, config.log_level)
+    return serve(config, sys.stdin.fileno())
 
 
 if __name__ == "__main__":

@@ -17,16 +17,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 import logging
 import subprocess
 import sys
+import tempfile
 from typing import Any, Protocol
 
 import msgspec
 from svlm_core.errors import SvlmError
 from svlm_core.offload import backend
+import zmq
 
 LOG = logging.getLogger(__name__)
 
@@ -42,6 +45,19 @@ RESTARTS, RESTARTS_S = (
 DEVICE_RESTARTS, DEVICE_RESTARTS_S = 1, 600.0  # the same for a device that is broken
 
 
+class WorkerKeys(msgspec.Struct, frozen=True):
+    """CURVE keys of a worker that is not on the front's machine, z85.
+
+    Attributes:
+        server: the front's public key.
+        public, secret: the worker's own.
+    """
+
+    server: str
+    public: str
+    secret: str
+
+
 class WorkerConfig(msgspec.Struct, frozen=True):
     """What a worker needs to know.
 
@@ -55,6 +71,9 @@ class WorkerConfig(msgspec.Struct, frozen=True):
         threads: CPU threads, 0 for torch's own choice.
         settings: (fields of StreamConfig, where they come from), each winning over those before.
         max_batch: most chunks in work at once.
+        log_level: debug, info, warning or error.
+        log_json: whether lines of the log are JSON.
+        keys: of the link to the front; None for a link that does not leave the machine.
     """
 
     name: str
@@ -66,6 +85,9 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     threads: int
     settings: tuple[tuple[dict[str, Any], str], ...]
     max_batch: int
+    log_level: str = "info"
+    log_json: bool = False
+    keys: WorkerKeys | None = None
 
 
 class WorkerProcess(Protocol):
@@ -87,6 +109,13 @@ class Launcher(Protocol):
     A worker runs svlm_core.offload.worker.serve, which connects to the config's endpoint. It must end when
     the front ends, however that ends.
     """
+
+    def listen(self, backend: zmq.Socket) -> AbstractContextManager[str]:
+        """Bind the front's socket, which has a context of its own, where workers reach it.
+
+        Returns:
+            The endpoint, until the context ends.
+        """
 
     def start(self, config: WorkerConfig) -> WorkerProcess:
         """Start one; does not wait until it is ready."""
@@ -120,6 +149,14 @@ class LocalProcess:
 
 class LocalLauncher:
     """Starts workers with this interpreter; each lives as long as the pipe that brought its config."""
+
+    @contextmanager
+    def listen(self, backend: zmq.Socket) -> Iterator[str]:
+        """As of Launcher."""
+        with tempfile.TemporaryDirectory(prefix="svlm-") as folder:  # for this user alone
+            endpoint = f"ipc://{folder}/backend"
+            backend.bind(endpoint)
+            yield endpoint
 
     def start(self, config: WorkerConfig) -> LocalProcess:
         """As of Launcher."""

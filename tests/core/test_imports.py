@@ -33,7 +33,9 @@ MODULES = sorted(
     for module in pkgutil.walk_packages([str(ROOT)], "svlm_core.")
     if not module.name.endswith("__main__")  # runs the command line, which is what it is for
 )
-SOURCES = sorted([*ROOT.rglob("*.py"), *(ROOT.parent / "svlm_ros").rglob("*.py")])
+SOURCES = sorted(
+    path for folder in ("svlm_core", "svlm_ros", "launch") for path in (ROOT.parent / folder).rglob("*.py")
+)
 IMPORT_ALL = """
 import importlib, json, logging, os, signal, sys, threading, warnings
 

@@ -31,6 +31,7 @@ import pytest
 
 if importlib.util.find_spec("rclpy"):
     from stream_rig import StreamRig, write_talkative_model
+    from workstation import Workstation
 
 # There are no rclpy wheels for every platform; where ROS is missing the core's tests still run.
 collect_ignore_glob = [] if importlib.util.find_spec("rclpy") else ["test_*.py"]
@@ -152,3 +153,20 @@ def shared_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamRig]:
             assert rig.process.returncode == 0 and "Traceback" not in output, output
         finally:
             ear.close()
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workstation]:
+    """A server of a model that always has something to say; tests may kill it."""
+    folder = tmp_path_factory.mktemp("workstation")
+    machine = Workstation.prepare(folder, write_talkative_model(folder / "qwen"))
+    with machine.server:
+        yield machine
+
+
+@pytest.fixture
+def workstation(machine: Workstation) -> Workstation:
+    """The same, its server running."""
+    if not machine.server.running:
+        machine.server.start()
+    return machine

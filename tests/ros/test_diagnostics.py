@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from svlm_core.offload.link import LinkState
 from svlm_ros.diagnostics import Condition, ERROR, findings, OK, STALE, WARN
 from svlm_ros.health import Snapshot
 from svlm_ros.image_qos import ImageLink
@@ -39,6 +40,9 @@ HEALTHY = Condition(
     health=Snapshot(frames_in=100, frames_used=7, frames_dropped={"rate": 93}, age_s_p50=0.1, age_s_p95=0.2),
 )
 
+LIVE = LinkState("live", "", since_s=0.0, round_trip_ms=0.4321, reconnects=2)
+REMOTE = replace(HEALTHY, endpoint="tcp://workstation:5577", server=LIVE, server_s=12.0)
+
 
 def of(health: dict[str, Any] | None = None, link: dict[str, Any] | None = None, **changes: Any) -> Condition:
     condition = replace(HEALTHY, **changes)
@@ -47,6 +51,11 @@ def of(health: dict[str, Any] | None = None, link: dict[str, Any] | None = None,
     if link:
         condition = replace(condition, link=replace(LINK, **link))
     return condition
+
+
+def standing(name: str, reason: str = "", **changes: Any) -> Condition:
+    """A node whose link stands so."""
+    return replace(REMOTE, server=replace(LIVE, name=name, reason=reason), **changes)
 
 
 @pytest.mark.parametrize(
@@ -83,11 +92,35 @@ def of(health: dict[str, Any] | None = None, link: dict[str, Any] | None = None,
         ("commentary", of(health={"age_s_p95": 2.5}), WARN, "does not keep up"),
         ("commentary", of(chunk_s=2.0, health={"age_s_p95": 2.5}), OK, "about now"),
         ("commentary", of(health={"age_s_p95": 99.0, "came_old_s": 98.0}), WARN, "use_sim_time"),
+        ("commentary", standing("stalled"), STALE, "the link is stalled"),
+        ("commentary", standing("stalled", enabled=False), OK, "disabled"),
+        ("model", REMOTE, OK, "ready"),
+        ("model", standing("connecting", loading_s=3.0), WARN, "the link is connecting"),
+        ("link", REMOTE, OK, "live"),
+        ("link", standing("connecting"), WARN, "connecting"),
+        ("link", standing("stalled", "silent for 3 s"), WARN, "stalled: silent for 3 s"),
+        ("link", standing("refused", "the key is not allowed"), ERROR, "refused: the key is not allowed"),
+        ("link", replace(REMOTE, state="inactive", server=None), OK, "the node is inactive"),
     ],
 )
 def test_levels_and_messages(name: str, condition: Condition, level: bytes, words: str) -> None:
     (finding,) = [finding for finding in findings(condition) if finding.name == name]
     assert (finding.level, words in finding.message) == (level, True), finding
+
+
+def test_only_a_node_whose_model_is_elsewhere_speaks_of_a_link() -> None:
+    assert [finding.name for finding in findings(HEALTHY)] == ["model", "images", "commentary"]
+    (link,) = [finding for finding in findings(standing("refused", "full")) if finding.name == "link"]
+    assert link.values == {
+        "endpoint": "tcp://workstation:5577",
+        "state": "refused",
+        "reason": "full",
+        "in this state [s]": "12",
+        "round trip [ms]": "0.432",
+        "reconnects": "2",
+    }
+    down = replace(REMOTE, state="inactive", server=None)
+    assert findings(down)[3].values.keys() == link.values.keys()
 
 
 def test_values_say_what_became_of_every_frame() -> None:

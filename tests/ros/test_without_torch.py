@@ -21,6 +21,8 @@ import sys
 from typing import Any
 
 import pytest
+from stream_rig import StreamRig
+from workstation import Workstation
 
 FOR_THE_MODEL = (
     "torch",
@@ -104,3 +106,24 @@ def test_a_stream_node_that_is_asked_for_a_model_says_what_to_install(domain: in
     fatal = [line for line in ended.stderr.splitlines() if "[FATAL]" in line]
     assert len(fatal) == 1 and "Traceback" not in ended.stderr, ended.stderr
     assert fatal[0].endswith("needs torch: pip install 'svlm_ros[model]'")
+
+
+def test_a_stream_node_streams_from_a_server(domain: int, ear: Any, workstation: Workstation) -> None:
+    def start(module: str, **parameters: Any) -> subprocess.Popen[str]:
+        settings = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
+        command = [sys.executable, "-c", f"{BLOCK}from {module} import main\nsys.exit(main())", "--ros-args"]
+        pipe = subprocess.PIPE
+        return subprocess.Popen([*command, *settings], stdout=pipe, stderr=subprocess.STDOUT, text=True)
+
+    rig = StreamRig(ear, start, **workstation.link(), partial=True, annotate=True)
+    try:
+        rig.wait_until_ready()
+        for second in range(3):
+            rig.film(second)
+            rig.hear(second + 1)
+        assert rig.trigger("reset").success
+        assert rig.hear(4)[3].kind == "reset"
+        output = rig.end()
+    finally:
+        rig.process.kill()
+    assert rig.process.returncode == 0 and "Traceback" not in output, output

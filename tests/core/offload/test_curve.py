@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 import socket as sockets
@@ -62,12 +62,10 @@ class Server:
             yield socket
 
     def hears(self, socket: zmq.Socket) -> str | None:
-        """The user behind a message from this client; None when nothing comes through."""
+        """The user behind a message from this client; None when it must not be served."""
         socket.send(b"hello")
-        if not self.socket.poll(WAIT_MS):
-            return None
-        _identity, message = self.socket.recv_multipart(copy=False)
-        return str(message.get("User-Id"))
+        assert self.socket.poll(WAIT_MS), "nothing came through"
+        return self.security.hear(self.socket.recv_multipart(copy=False)[1])
 
 
 @contextmanager
@@ -86,7 +84,7 @@ def serving(folder: Path, *, keys: bool = True) -> Iterator[Server]:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr("svlm_core.offload.keys._REFRESH_S", 0.0)
+    monkeypatch.setattr("svlm_core.offload.allow_list._REFRESH_S", 0.0)
     with serving(tmp_path) as server:
         yield server
 
@@ -154,7 +152,8 @@ def test_no_keys_are_refused(server: Server) -> None:
     with server.context.socket(zmq.DEALER) as client:
         secure_client(client, None, server.endpoint)
         assert outcome(client, server.endpoint)[0] in {"protocol", "disconnected"}
-        client.send(b"hello")
+        with suppress(zmq.Again):  # no connection to send it over
+            client.send(b"hello", zmq.NOBLOCK)
         assert not server.socket.poll(300)
 
 
@@ -195,6 +194,17 @@ def test_revoking_needs_no_restart_and_holds_for_connections_that_live(server: S
         assert server.hears(client) == "robot1" and server.security.allows("robot1")
 
 
+def test_a_new_key_under_an_old_name_shuts_the_old_key_out(server: Server) -> None:
+    """Whoever stole the old key may be connected still."""
+    with server.client(server.keys()) as thief:
+        assert server.hears(thief) == "robot1"
+        thief.send(b"hello")
+        assert server.socket.poll(WAIT_MS)
+        server.store.allow("robot1", zmq.curve_keypair()[0])
+        assert server.security.allows("robot1")
+        assert server.security.hear(server.socket.recv_multipart(copy=False)[1]) is None
+
+
 def test_nobody_gets_in_when_nobody_answers(server: Server) -> None:
     """libzmq's default is to let everybody in once the thread that checks keys is gone."""
     keys = server.keys()
@@ -207,16 +217,13 @@ def test_nobody_gets_in_when_nobody_answers(server: Server) -> None:
 def test_without_keys_on_this_machine_everybody_is_nobody(tmp_path: Path) -> None:
     with serving(tmp_path, keys=False) as server, server.client(None) as client:
         assert server.security.public is None
-        client.send(b"hello")
-        message = server.socket.recv_multipart(copy=False)[1]
-        with pytest.raises(zmq.ZMQError):
-            message.get("User-Id")
-        assert server.security.allows("")
+        assert server.hears(client) == "" and server.security.allows("")
 
 
 @pytest.mark.parametrize("keys", [True, False])
 def test_a_part_beyond_the_limit_ends_the_connection(tmp_path: Path, keys: bool) -> None:
     with serving(tmp_path, keys=keys) as server, server.client(server.keys() if keys else None) as client:
+        server.hears(client)
         client.send(bytes(wire.MAX_IMAGE_BYTES))
         assert server.socket.poll(WAIT_MS) and len(server.socket.recv_multipart()[1]) == wire.MAX_IMAGE_BYTES
         with closing(client.get_monitor_socket(zmq.EVENT_DISCONNECTED)) as monitor:

@@ -24,7 +24,7 @@ import logging
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
-from svlm_core.offload.logs import JsonFormatter, log_to_stderr, TextFormatter
+from svlm_core.offload.logs import JsonFormatter, log_to_stderr, SparingFilter, TextFormatter
 
 
 def record(event: str, *arguments: object, **fields: object) -> logging.LogRecord:
@@ -95,7 +95,25 @@ def test_an_error_brings_its_traceback(root: logging.Logger, capsys: pytest.Capt
 
 
 def test_the_level_is_kept(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
-    log_to_stderr(as_json=False, level=logging.WARNING)
+    log_to_stderr(as_json=False, level="warning")
     logging.getLogger("svlm_core").info("chatter")
     logging.getLogger("svlm_core").warning("news")
     assert [line.split()[-1] for line in capsys.readouterr().err.splitlines()] == ["news"]
+
+
+def test_a_flood_of_one_kind_of_line_leaves_room_for_the_others() -> None:
+    sparing = SparingFilter(per_s=0.001, burst=3)
+    passed = [number for number in range(1000) if sparing.filter(record("refused %s", number))]
+    assert passed == [0, 1, 2]
+    assert sparing.filter(record("ended"))
+
+
+def test_the_next_line_says_how_many_were_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now_s[0])
+    sparing = SparingFilter(per_s=1.0, burst=1.0)
+    assert [sparing.filter(record("refused")) for _ in range(5)] == [True, False, False, False, False]
+    now_s[0] += 1.0
+    line = record("refused")
+    assert sparing.filter(line)
+    assert TextFormatter().format(line).endswith("refused left_out=4")

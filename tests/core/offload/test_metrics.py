@@ -16,12 +16,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+import re
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 import pytest
 from svlm_core.offload import wire
 from svlm_core.offload.metrics import Ended, Lost, MAX_KEYS, Metrics, NO_KEY, OTHER_KEYS
+import yaml
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -92,7 +96,7 @@ def test_a_chunk_of_one_token_has_no_time_between_tokens(metrics: Metrics) -> No
 
 def test_gauges_say_what_is_now(metrics: Metrics) -> None:
     metrics.sessions(live=3, detached=1, limit=8, cache_tokens=300, capacity_tokens=1200)
-    metrics.worker("cpu", up=True, running=2, waiting=1, since_step_s=0.25)
+    metrics.worker("cpu", up=True, running=2, waiting=1, since_decode_s=0.25)
     assert value(metrics, "svlm_kv_cache_usage_ratio") == 0.25
     assert value(metrics, "svlm_sessions", state="live") == 3
     assert value(metrics, "svlm_sessions_limit") == 8
@@ -117,6 +121,35 @@ def test_robots_cannot_make_series_without_end(metrics: Metrics) -> None:
 def test_labels_are_quoted(metrics: Metrics) -> None:
     metrics.sent('a"b\n\\', 3)
     assert value(metrics, "svlm_sent_bytes_total", key='a"b\n\\') == 3
+
+
+def documented() -> str:
+    return (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text(encoding="utf-8")
+
+
+def test_the_documentation_names_every_metric_with_its_kind_and_labels(metrics: Metrics) -> None:
+    metrics.chunk_understood("front", 2, result(), 0.1)
+    metrics.received("front", 1)
+    metrics.sent("front", 1)
+    metrics.chunk_received("front", 2)
+    metrics.round_trip("front", 1.0)
+    kinds = {}
+    for family in text_string_to_metric_families(metrics.text().decode()):
+        if family.name.startswith("svlm_"):
+            name = family.name + ("_total" if family.type == "counter" else "")
+            labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+            kinds[name] = (family.type if name != "svlm_server_info" else "1", labels)
+    rows = re.findall(r"(?m)^\| `(svlm_\w+)` \| (\w+)(?:, by ([`\w, ]+))? \|", documented())
+    assert {name: (kind, sorted(re.findall(r"\w+", labels))) for name, kind, labels in rows} == kinds
+
+
+def test_alerts_in_the_documentation_ask_for_metrics_that_are_there(metrics: Metrics) -> None:
+    _, block = re.findall(r"(?s)```yaml\n(.*?)```", documented())
+    rules = yaml.safe_load(block)["groups"][0]["rules"]
+    asked = {name for rule in rules for name in re.findall(r"svlm_\w+", rule["expr"])}
+    families = {family.name for family in text_string_to_metric_families(metrics.text().decode())}
+    assert len(asked) >= 7
+    assert {re.sub("_(bucket|total)$", "", name) for name in asked} <= families
 
 
 REASONS = st.sampled_from([*wire.Code, *Lost])

@@ -37,6 +37,7 @@ from svlm_core.model.load import load_model
 from svlm_core.offload import backend, wire
 from svlm_core.offload.probe import Probe
 from svlm_core.offload.streams import code_of, is_device_error, is_out_of_memory, Streams
+from svlm_core.offload.vitals import PROBE_EVERY_S
 from svlm_core.offload.wire import Code
 from svlm_core.stream.engine import Engine
 from svlm_core.stream.query import Query
@@ -202,16 +203,17 @@ def test_cancel_ends_the_chunk_in_work(rig: Rig) -> None:
     assert rig.hear().message.finish == "cancelled"
 
 
-def test_the_probe_makes_the_engine_step(model: StreamModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("svlm_core.offload.probe.PROBE_EVERY_S", 0.0)
+def test_the_probe_decodes_when_nobody_else_does(model: StreamModel) -> None:
+    decoded: queue.Queue[None] = queue.Queue()
     with Engine(model) as engine:
-        probe = Probe(engine, small_config())
+        probe = Probe(engine, small_config(), lambda: decoded.put(None))
         for _ in range(3):
-            before = engine.health().chunks
-            probe.look()
-            assert probe._running is not None
-            probe._running.result(LIMIT_S)
-            assert engine.health().chunks == before + 1
+            probe.look(PROBE_EVERY_S - 1)
+            assert engine.health().waiting == 0
+            probe.look(None)
+            decoded.get(timeout=LIMIT_S)
+            while engine.health().running:  # until the engine has put the chunk away
+                pass
 
 
 @pytest.mark.parametrize(

@@ -31,18 +31,23 @@ def vitals() -> Vitals:
 def test_workers_that_never_reported_are_not_ready() -> None:
     verdict = Vitals(["cuda:0"], 0.0).ready(1.0)
     assert not verdict.yes
-    assert verdict.text == "the worker of cuda:0 is not ready"
+    assert verdict.text == "the worker of cuda:0 has not decoded yet"
 
 
-def test_ready_says_how_long_ago_the_last_step_was(vitals: Vitals) -> None:
+def test_a_worker_that_reports_but_never_decoded_is_not_ready(vitals: Vitals) -> None:
+    vitals.worker_reported("cpu", None, 100.0)
+    assert vitals.ready(100.5).text == "the worker of cpu has not decoded yet"
+
+
+def test_ready_says_how_long_ago_the_last_token_was_decoded(vitals: Vitals) -> None:
     verdict = vitals.ready(101.5)
     assert verdict.yes
-    assert verdict.text == "ready; the last step was 2.5 s ago"
+    assert verdict.text == "ready; the last token was decoded 2.5 s ago"
 
 
 def test_a_lost_worker_is_not_ready_until_it_reports(vitals: Vitals) -> None:
     vitals.worker_lost("cpu")
-    assert vitals.ready(100.5).text == "the worker of cpu is not ready"
+    assert vitals.ready(100.5).text == "the worker of cpu has not decoded yet"
     vitals.worker_reported("cpu", 0.0, 101.0)
     assert vitals.ready(101.5).yes
 

@@ -38,7 +38,7 @@ def test_a_chunk_travels_with_its_pictures() -> None:
 def test_a_header_is_plain_msgpack() -> None:
     """Another language needs no library of ours."""
     header = msgpack.unpackb(wire.pack(wire.Ping(4))[0])
-    assert header == {"t": "ping", "n": 4}
+    assert header == {"t": "ping", "n": 4, "round_trip_ms": 0.0}
     assert ROBOT.read([msgpack.packb(header)]) == wire.Ping(4)
 
 
