@@ -24,7 +24,6 @@ import sys
 from typing import Any
 
 from svlm_core.errors import ModelError
-from svlm_core.evaluation.side_by_side import runs_table
 from svlm_core.training.ablation import share_stages, STRATEGY, variants, write_recipe
 from svlm_core.training.recipe import load_recipe
 from svlm_core.world import FIRST_EVALUATION_SEED
@@ -65,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
             _svlm("eval", "world", *stream, "--seconds", str(options.seconds), "--json", str(finished))
             finished.replace(figures)
         runs[name] = json.loads(figures.read_text())
+    from svlm_core.evaluation.side_by_side import runs_table  # needs torch
+
     print(runs_table(runs))
     return 0
 
