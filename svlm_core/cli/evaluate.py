@@ -105,24 +105,25 @@ def run_world(options: argparse.Namespace) -> int:
     if options.json:
         _write(options.json, "a", "")  # a name that cannot be written is reported before the hours
     model, config = load(options)
-    from svlm_core.evaluation.policies import draw_policies, policies_table
+    from svlm_core.evaluation.side_by_side import draw_runs, runs_table
     from svlm_core.evaluation.world import evaluate_world
 
-    runs = []
+    runs: dict[str, dict[str, Any]] = {}
     for policy in policies:
         settings = config.replace({"policy": policy}, "--policies") if policy else config
         name = f"world {options.seed} {policy or ''}".rstrip()
         with tqdm(total=options.seconds, unit="s", desc=name, file=sys.stderr) as bar:
-            runs.append(evaluate_world(model, settings, options.seed, options.seconds, bar, options.resume))
-        if runs[-1]["stopped"] == "interrupted":
+            run = evaluate_world(model, settings, options.seed, options.seconds, bar, options.resume)
+        runs[run["policy"]] = run
+        if run["stopped"] == "interrupted":
             break
-    text = json.dumps(runs if options.policies else runs[0], indent=2)
-    print(policies_table(runs) if options.policies else text)
+    text = json.dumps([*runs.values()] if options.policies else run, indent=2)
+    print(runs_table(runs) if options.policies else text)
     if options.json:
         _write(options.json, "w", text + "\n")
     if options.plot:
         title = f"{model.name}, world {options.seed}, {options.seconds / 3600:g} h"
-        draw_policies(runs, title, options.plot)
+        draw_runs(runs, title, options.plot)
     return 0
 
 

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ import numpy as np
 AGE_EDGES_S = (0, 30, 60, 120, 300, 600)  # of memory: seconds since the digit was last said; the last is open
 QUARTERS = 4
 HOUR_S = 3600
+LATEST_S = 5  # a sentence said later than this is not about its event any more
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,46 @@ class Tally:
 
     def _flag(self, bit: int) -> np.ndarray:
         return (np.array(self._flags, np.uint8) >> bit & 1).astype(bool)
+
+
+class Delays:
+    """How late true sentences were said, seconds; one that comes later than LATEST_S was missed.
+
+    Attributes:
+        counts: true sentences by delay; the last is the missed ones.
+    """
+
+    def __init__(self, counts: Iterable[int] = (), waiting: Iterable[Sequence[Any]] = ()) -> None:
+        """Begin, or go on from what `counts` and `waiting` were."""
+        self.counts = list(counts) or [0] * (LATEST_S + 2)
+        self._waiting: deque[tuple[str, int]] = deque((text, age_s) for text, age_s in waiting)
+
+    @property
+    def waiting(self) -> list[tuple[str, int]]:
+        """Sentences that were not said yet, and for how many seconds."""
+        return list(self._waiting)
+
+    def add(self, said: str, truth: str) -> None:
+        """One more second; a sentence counts once, in the first second that has it."""
+        aged = [(text, age_s + 1) for text, age_s in self._waiting]
+        if truth:
+            aged.append((truth, 0))
+        self._waiting.clear()
+        for text, age_s in aged:
+            if text == said:
+                self.counts[age_s] += 1
+                said = ""
+            elif age_s == LATEST_S:
+                self.counts[-1] += 1
+            else:
+                self._waiting.append((text, age_s))
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of sentences by delay: "0 s", "1 s", ..., "missed"; those that still wait are left out."""
+        total = max(1, sum(self.counts))
+        names = [*(f"{delay} s" for delay in range(LATEST_S + 1)), "missed"]
+        return {name: round(count / total, 4) for name, count in zip(names, self.counts, strict=True)}
 
 
 def score(seconds: Tally | Sequence[Judged]) -> dict[str, Any]:

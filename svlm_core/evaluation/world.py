@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 from svlm_core.config import StreamConfig
 from svlm_core.errors import CacheFullError, ConfigError
-from svlm_core.evaluation.score import Judged, score, share, Tally
+from svlm_core.evaluation.score import Delays, Judged, score, share, Tally
 from svlm_core.frames import Chunk, Frame, NS_PER_S
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.session import StreamSession
@@ -63,7 +63,7 @@ class WorldRun:
         """Prepare to stream `length_s` seconds of the world `seed`."""
         self._session = StreamSession(model, config)
         self._config, self._seed, self._length_s = config, seed, length_s
-        self.tally = Tally()
+        self.tally, self._delays = Tally(), Delays()
         self._chunk_ms = array("f")
         self._stage_ms: dict[str, array[float]] = {}
         self._cache_max, self._warm_bytes = 0, 0
@@ -79,6 +79,7 @@ class WorldRun:
             raise ConfigError(f"{file}: a stream of world {notes['seed']}, not {self._seed}")
         numbers = {name: tensor.numpy() for name, tensor in arrays.items()}
         self.tally = Tally.thaw(numbers, notes["sorts"])
+        self._delays = Delays(notes["delays"], notes["waiting"])
         self._chunk_ms.frombytes(numbers["chunk_ms"].tobytes())
         for stage in notes["stages"]:
             self._stage_ms[stage] = array("f", numbers[f"ms.{stage}"].tobytes())
@@ -95,6 +96,7 @@ class WorldRun:
             "stages": [*self._stage_ms],
             "cache_max": self._cache_max,
         }
+        notes |= {"delays": self._delays.counts, "waiting": self._delays.waiting}
         save_stream(self._session, file, {name: torch.from_numpy(a) for name, a in arrays.items()}, notes)
 
     def run(self, progress: Progress, saved: Path | None = None) -> str | None:
@@ -136,6 +138,7 @@ class WorldRun:
         config = self._config
         return {
             **score(self.tally),
+            "said_after": self._delays.shares,
             "latency_ratio": _latency_ratio(chunk_ms),
             "rss_growth_mb": round((resident_bytes() - warm_bytes) / 1e6, 2) if warm_bytes else None,
             "chunk_ms_p50": round(float(np.median(chunk_ms)), 3),
@@ -170,6 +173,7 @@ class WorldRun:
         for stage, ms in result.stage_ms.items():
             self._stage_ms.setdefault(stage, array("f")).append(ms)
         self._cache_max = max(self._cache_max, result.cache_tokens)
+        self._delays.add(result.text, second.sentence or "")
         self.tally.add(Judged(result.text, second.sentence or "", second.kind, second.sense, second.age_s))
 
 
@@ -194,6 +198,7 @@ def evaluate_world(
 
     Returns:
         The figures of svlm_core.evaluation.score, and
+        said_after: share of true sentences by the seconds between event and words; see Delays.
         latency_ratio: median chunk time of the last tenth over that of the second tenth.
         rss_growth_mb: growth of resident memory from the end of the first tenth to the end; of this process,
             where it went on with a saved stream.

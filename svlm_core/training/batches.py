@@ -105,6 +105,7 @@ class StageBatches(Dataset[dict[str, Tensor]]):
             feed.chunk_s,
             feed.overlap_s,
             stage.forget,
+            feed.previous_text,
         )
         return sampler.sample(rng, seed)
 

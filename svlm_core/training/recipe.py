@@ -61,6 +61,7 @@ class Feed:
         share: how often, relative to the stage's other feeds.
         chunk_s: seconds in an SFT chunk.
         overlap_s: seconds by which the chunks of one stream overlap.
+        previous_text: SFT chunks begin with what was said before.
         start: part of the stage, 0 to 1, at which the feed begins.
         stop: part of the stage at which it ends.
     """
@@ -70,6 +71,7 @@ class Feed:
     share: float = 1.0
     chunk_s: int = 24
     overlap_s: int = 8
+    previous_text: bool = True
     start: float = 0.0
     stop: float = 1.0
 

@@ -97,11 +97,25 @@ class StreamSampler:
         chunk_s: int,
         overlap_s: int,
         forget: float,
+        previous_text: bool = True,
     ) -> None:
-        """Set up; `forget` is the share of sentences left out, so that the model learns to live with gaps."""
+        """Set up.
+
+        Args:
+            protocol: renders.
+            config: settings of the stream that samples are made for.
+            place_vision: the model's rule for visual positions.
+            world: what is sampled from.
+            weights: of the kinds of tokens in the loss.
+            chunk_s: seconds of a sample.
+            overlap_s: by which the samples of one stream overlap.
+            forget: share of sentences left out, so that the model learns to live with gaps.
+            previous_text: begin with what was said before.
+        """
         self._protocol, self._config, self._place_vision = protocol, config, place_vision
         self._world, self._weights = world, weights
         self._chunk_s, self._stride_s, self._forget = chunk_s, chunk_s - overlap_s, forget
+        self._previous_text = previous_text
         self._words: dict[str, list[int]] = {}
 
     def sample(self, rng: np.random.Generator, seed: int) -> Sample:
@@ -137,6 +151,8 @@ class StreamSampler:
             s for s in past if s.sentence and (s.kind in ("new", "back") or rng.random() >= self._forget)
         ]
         previous = [i for second in heard for i in self._sentence(second.sentence or "")]
+        if not self._previous_text:
+            previous = []
         start, stop = trim(len(previous), Limits(self._chunk_s, sink, window))
         segments = self._protocol.head(self._config, previous[:start] + previous[stop:])
         ids = [i for segment in segments for i in segment.ids]

@@ -270,7 +270,21 @@ def test_no_memory_for_a_cache_refuses_the_newcomer_alone(tmp_path: Path) -> Non
             assert (error.code, error.seq) == (Code.FULL, 0) and error.retry_s > 0
             assert large.ask(wire.Ping(1)) == wire.Error(Code.SESSION)
             assert small.step(epoch, 1, Chunk(1, chunk.frames)).seq == 1
+            small.send(wire.Bye())
+            _a_chunk_in_work_is_answered_before_the_end(server, chunk)
+
+
+def _a_chunk_in_work_is_answered_before_the_end(server: ServeRig, chunk: Chunk) -> None:
+    with RawPeer(endpoint(server)) as peer:
+        epoch = peer.hello("talker", settings={"max_new_tokens": 256}, partial=True).epoch
+        peer.send(*coded(epoch, 0, chunk))
+        peer.until(wire.Partial)
+        os.kill(server.pid, signal.SIGTERM)
+        heard = peer.until(wire.Result)
         assert server.end() == 0
+        while (message := peer.hear(0)) is not None:
+            heard.append(message)
+        assert [m.code for m in heard if isinstance(m, wire.Error)] == [Code.ENDING]
 
 
 @pytest.mark.parametrize(

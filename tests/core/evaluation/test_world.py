@@ -24,8 +24,8 @@ import pytest
 from svlm_core.cli.main import main
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError
-from svlm_core.evaluation.policies import HEIGHT_PX, WIDTH_PX
 from svlm_core.evaluation.score import Judged, score
+from svlm_core.evaluation.side_by_side import HEIGHT_PX, WIDTH_PX
 from svlm_core.evaluation.world import evaluate_world
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import load_model
@@ -45,7 +45,7 @@ FIGURES = {
     *("event_accuracy", "n_events", "silence_precision", "silence_recall", "accuracy_by_kind"),
     *("accuracy_by_quarter", "memory_by_age", "latency_ratio", "rss_growth_mb", "chunk_ms_p50"),
     *("chunk_ms_p99", "stage_ms_p50", "cache_tokens_max", "capacity_tokens", "seconds", "stopped", "seed"),
-    *("curve", "policy", "vision_window_s", "text_sink_tokens", "text_window_tokens"),
+    *("curve", "said_after", "policy", "vision_window_s", "text_sink_tokens", "text_window_tokens"),
 }
 
 
@@ -174,7 +174,7 @@ def test_policies_side_by_side(
     files = ["--json", str(tmp_path / "out.json"), "--plot", str(tmp_path / "out.png")]
     assert main([*what, "--policies", "streaming,full,last-frames", *model, *files]) == 0
     table = capsys.readouterr().out.splitlines()
-    assert table[0].split()[:3] == ["policy", "seconds", "events"]
+    assert table[0].split()[:2] == ["seconds", "events"]
     assert [line.split()[0] for line in table[1:4]] == ["streaming", "full", "last-frames"]
     assert table[4].startswith("full ended at") and "the KV cache is full" in table[4]
     runs = json.loads((tmp_path / "out.json").read_text())

@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""One world under several policies: what each keeps decides what it can still say, and at what cost."""
+"""Several streams of one world side by side: policies, or models that were trained in different ways."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,19 @@ from svlm_core.evaluation.world import PART_S
 
 WIDTH_PX, HEIGHT_PX = 1200, 504  # as wide as a README shows
 _MINUTE_S = 60
-_COLUMNS = ("policy", "seconds", "events", "memory", "motion", "seen now", "silence", "p50 ms", "late/early")
+_COLUMNS = ("", "seconds", "events", "memory", "motion", "seen now", "silence", "p50 ms", "late/early")
 
 
-def policies_table(runs: Sequence[Mapping[str, Any]]) -> str:
-    """A line for each run of evaluate_world, and why those that broke did."""
+def runs_table(runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line for each named run of evaluate_world, and why those that broke did."""
     rows: list[tuple[str, ...]] = [_COLUMNS]
-    for run in runs:
+    for name, run in runs.items():
         kinds = run["accuracy_by_kind"]
         shares = [run["event_accuracy"], *(kinds.get(kind) for kind in ("memory", "motion", "seen now"))]
         times = (run["chunk_ms_p50"], run["latency_ratio"])
         rows.append(
             (
-                str(run["policy"]),
+                name,
                 str(run["seconds"]),
                 *(_number(value, 3) for value in (*shares, run["silence_recall"])),
                 *(_number(value, 2) for value in times),
@@ -46,12 +46,12 @@ def policies_table(runs: Sequence[Mapping[str, Any]]) -> str:
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    broke = [f"{r['policy']} ended at {r['seconds']} s: {r['stopped']}" for r in runs if r["stopped"]]
+    broke = [f"{name} ended at {r['seconds']} s: {r['stopped']}" for name, r in runs.items() if r["stopped"]]
     return "\n".join([*lines, *broke])
 
 
-def draw_policies(runs: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
-    """Draw what evaluate_world returned for each policy: accuracy and time of a chunk over the stream's age.
+def draw_runs(runs: Mapping[str, Mapping[str, Any]], title: str, path: Path) -> None:
+    """Draw what evaluate_world returned for each name: accuracy and time of a chunk over the stream's age.
 
     Args:
         runs: at least one.
@@ -71,9 +71,9 @@ def draw_policies(runs: Sequence[Mapping[str, Any]], title: str, path: Path) -> 
     took.yaxis.set_major_formatter("{x:g}")
     took.yaxis.set_minor_formatter("{x:g}")
     right.set_ylim(-0.02, 1.02)
-    for number, run in enumerate(runs):
+    for number, (name, run) in enumerate(runs.items()):
         minutes = (np.arange(len(run["curve"])) + 0.5) * PART_S / _MINUTE_S
-        style = {"color": COLOURS[number % len(COLOURS)], "label": run["policy"], "linewidth": 1.6}
+        style = {"color": COLOURS[number % len(COLOURS)], "label": name, "linewidth": 1.6}
         shares = [np.nan if part["events"] is None else part["events"] for part in run["curve"]]
         for axes, values in ((right, shares), (took, [part["ms"] for part in run["curve"]])):
             axes.plot(minutes, values, **style)
