@@ -158,6 +158,22 @@ def test_plan_needs_no_torch() -> None:
     assert "cameras in real time" in ended.stderr
 
 
+def test_offload_measures_a_server_of_its_own(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    ended = bench("offload", "--frames=640x480,112x84", "--rounds=3", f"--json={file}")
+    assert ended.code == 0, ended.err
+    figures = json.loads(file.read_text())
+    large, small = figures["sizes"]
+    assert (large["width_px"], large["height_px"], small["width_px"]) == (640, 480, 112)
+    assert 1.0 < 8 * large["chunk_bytes"] / (2 * 640 * 480) < 3.0, "bits a pixel, as of a real camera"
+    for row in (large, small):
+        assert row["over_link_ms"] > row["transport_ms"] > 0
+        assert row["overhead_ms_p25"] <= row["overhead_ms"] <= row["overhead_ms_p75"]
+    assert figures["overhead_ms"] == large["overhead_ms"]
+    assert figures["within_limit"] == (large["overhead_ms"] <= figures["limit_ms"])
+    assert "640x480" in ended.out and "the limit of 2.0 ms" in ended.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -176,6 +192,9 @@ def test_plan_needs_no_torch() -> None:
         ("limit --device tpu", "device 'tpu' cannot be used here"),
         ("capacity --cameras 1,x", "--cameras 1,x: must be numbers with commas between them"),
         ("capacity --cameras 0,1", "--cameras 0,1: each must lie between 1 and 64"),
+        ("offload --frames 640x480,x", "--frames x: must be WIDTHxHEIGHT, like 640x480, each at least 28"),
+        ("offload --frames 9000x480", "--frames 9000x480: a link takes pictures of 8192 px at most"),
+        ("offload --rounds 0", "--rounds must be at least 1, got 0"),
         ("plan --gpu h1 --model 7b", "--gpu h1: not in the table; there are h100"),
         ("plan --gpu h100 --model 9b", "--model 9b: no such shape"),
         (
