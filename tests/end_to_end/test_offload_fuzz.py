@@ -188,7 +188,7 @@ def sane_robot_is_served(server: Server) -> Iterator[None]:
         yield
     alone = SaneRobot(server)
     with alone.busy(least=min(len(among.said), 24)):
-        alone._enough.set()
+        pass
     assert any(alone.said) and among.said[: len(alone.said)] == alone.said
     assert among.slowest_s < STEP_LIMIT_S
 
