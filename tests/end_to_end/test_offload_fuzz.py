@@ -105,10 +105,14 @@ class Server:
             for name in MAD
         ]
         books = []
-        for process in running:
-            output, _ = process.communicate()
-            assert process.returncode == 0
-            books.append(json.loads(output))
+        try:
+            for process in running:
+                output, _ = process.communicate()
+                assert process.returncode == 0
+                books.append(json.loads(output))
+        finally:
+            for process in running:
+                process.kill()
         return books
 
 
