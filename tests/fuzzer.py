@@ -139,6 +139,7 @@ class Books:
             "replies": dict(self.replies),
             "lost": self.lost,
             "p50_ms": waits_ms[len(waits_ms) // 2],
+            "p90_ms": waits_ms[len(waits_ms) * 9 // 10],
             "p99_ms": waits_ms[len(waits_ms) * 99 // 100],
             "max_ms": waits_ms[-1],
         }

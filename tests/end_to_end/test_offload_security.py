@@ -24,7 +24,6 @@ from pathlib import Path
 import socket as sockets
 import subprocess
 import sys
-import textwrap
 from typing import Any
 
 import fuzzer
@@ -53,11 +52,50 @@ class Server:
         return ClientKeys.read(self.store.folder / f"{name}.key", str(self.store.folder / "server.pub"))
 
 
+HOOK = """\
+import os, pickle, _pickle
+
+# reading is what runs code; a library may write a constant of its own (jinja2 does, when it is imported)
+FUNCTIONS, CLASSES = ("load", "loads"), ("Unpickler", "_Unpickler")
+
+def report(name):
+    with open(os.environ["PICKLE_CALLS"], "a") as file:
+        file.write(name + "\\n")
+    raise RuntimeError(f"pickle.{name} was called")
+
+def guarded(name, kind):
+    def __init__(self, *arguments, **options):
+        report(name)
+    return type(name, (kind,), {"__init__": __init__})
+
+for module in (pickle, _pickle):
+    for name in FUNCTIONS:
+        setattr(module, name, lambda *arguments, name=name, **options: report(name))
+    for name in CLASSES:
+        if hasattr(module, name):
+            setattr(module, name, guarded(name, getattr(module, name)))
+with open(os.environ["PICKLE_CALLS"] + ".hooked", "a") as file:
+    file.write(f"{os.getpid()}\\n")
+"""
+
+
+def hooked(folder: Path) -> dict[str, str]:
+    """An environment in which reading a pickle, in any process, is written down and fails."""
+    (folder / "hook").mkdir()
+    (folder / "hook" / "sitecustomize.py").write_text(HOOK)
+    return {"PYTHONPATH": str(folder / "hook"), "PICKLE_CALLS": str(folder / "calls")}
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return hooked(tmp_path_factory.mktemp("pickle"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     keys = make_keys(folder / "keys", "robot1", "robot2", "robot3")
-    with ServeRig(folder, ANY_PORT, "--keys", str(keys)) as rig:
+    with ServeRig(folder, ANY_PORT, "--keys", str(keys), environment=environment) as rig:
         yield Server(rig, KeyStore(keys))
 
 
@@ -222,71 +260,37 @@ def test_recorded_bytes_of_a_robot_are_worth_nothing(server: Server) -> None:
     assert b"READY" not in answer and b"MESSAGE" not in answer
 
 
-HOOK = """\
-import os, pickle, _pickle
-
-# reading is what runs code; a library may write a constant of its own (jinja2 does, when it is imported)
-FUNCTIONS, CLASSES = ("load", "loads"), ("Unpickler", "_Unpickler")
-
-def report(name):
-    with open(os.environ["PICKLE_CALLS"], "a") as file:
-        file.write(name + "\\n")
-    raise RuntimeError(f"pickle.{name} was called")
-
-def guarded(name, kind):
-    def __init__(self, *arguments, **options):
-        report(name)
-    return type(name, (kind,), {"__init__": __init__})
-
-for module in (pickle, _pickle):
-    for name in FUNCTIONS:
-        setattr(module, name, lambda *arguments, name=name, **options: report(name))
-    for name in CLASSES:
-        if hasattr(module, name):
-            setattr(module, name, guarded(name, getattr(module, name)))
-with open(os.environ["PICKLE_CALLS"] + ".hooked", "a") as file:
-    file.write(f"{os.getpid()}\\n")
-"""
-
-
-@pytest.fixture
-def hooked(tmp_path: Path) -> dict[str, str]:
-    """An environment in which reading a pickle, in any process, is written down and fails."""
-    (tmp_path / "hook").mkdir()
-    (tmp_path / "hook" / "sitecustomize.py").write_text(HOOK)
-    return {"PYTHONPATH": str(tmp_path / "hook"), "PICKLE_CALLS": str(tmp_path / "calls")}
-
-
 @pytest.mark.parametrize(
     "call", ["pickle.load(None)", "pickle.loads(b'I1.')", "pickle.Unpickler(None).load()"]
 )
-def test_the_hook_would_notice(hooked: dict[str, str], call: str) -> None:
+def test_the_hook_would_notice(tmp_path: Path, call: str) -> None:
+    environment = hooked(tmp_path)
     ended = subprocess.run(
-        [sys.executable, "-c", f"import pickle; {call}"], env={**os.environ, **hooked}, capture_output=True
+        [sys.executable, "-c", f"import pickle; {call}"],
+        env={**os.environ, **environment},
+        capture_output=True,
     )
     assert ended.returncode == 1 and b"was called" in ended.stderr
-    assert Path(hooked["PICKLE_CALLS"]).read_text() == call.partition(".")[2].partition("(")[0] + "\n"
+    name = call.removeprefix("pickle.").partition("(")[0]
+    assert Path(environment["PICKLE_CALLS"]).read_text() == f"{name}\n"
 
 
-def test_nothing_is_unpickled_while_a_robot_is_served(tmp_path: Path, hooked: dict[str, str]) -> None:
-    keys = make_keys(tmp_path / "keys", "robot1")
-    calls = Path(hooked["PICKLE_CALLS"])
-    with ServeRig(tmp_path, ANY_PORT, "--keys", str(keys), environment=hooked) as rig:
-        robot = textwrap.dedent(
-            f"""\
-            from svlm_core.cli import main
-            raise SystemExit(main([
-                "stream", "world://7?seconds=6", "--endpoint", "{rig.endpoint}",
-                "--key", "{keys / "robot1.key"}", "--server-key", "{keys / "server.pub"}",
-            ]))
-            """
-        )
-        ended = subprocess.run(
-            [sys.executable, "-c", robot], env={**os.environ, **hooked}, capture_output=True, text=True
-        )
-        assert ended.returncode == 0, ended.stderr
-        assert ended.stdout.strip(), "nothing was said"
-        assert rig.end() == 0
-    hooked_processes = set(calls.with_name("calls.hooked").read_text().split())
-    assert len(hooked_processes) >= 3, "the front, its worker and the robot"
+def test_nothing_is_unpickled_while_robots_are_served_or_refused(
+    server: Server, environment: dict[str, str]
+) -> None:
+    """The server of this whole module, and the command line of a robot."""
+    keys = server.store.folder
+    command = [sys.executable, "-m", "svlm_core.cli", "stream", "world://7?seconds=6"]
+    command += ["--endpoint", server.endpoint, "--key", str(keys / "robot1.key")]
+    ended = subprocess.run(
+        [*command, "--server-key", str(keys / "server.pub")],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip(), "nothing was said"
+    calls = Path(environment["PICKLE_CALLS"])
+    processes = set(calls.with_name("calls.hooked").read_text().split())
+    assert len(processes) >= 3, "the front, its worker and the robot"
     assert not calls.exists(), calls.read_text()
