@@ -43,11 +43,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeRig]:
         yield rig
 
 
-def endpoint(server: ServeRig) -> str:
-    line = next(line for line in server.lines if "ready at" in line)
-    return line.partition("ready at ")[2].partition(",")[0]
-
-
 def actors() -> list[psutil.Process]:
     """The processes that decode."""
     return [one for one in psutil.process_iter(["cmdline"]) if ACTOR in " ".join(one.info["cmdline"] or ())]
@@ -56,7 +51,7 @@ def actors() -> list[psutil.Process]:
 def test_actors_serve_and_are_replaced(server: ServeRig) -> None:
     first = actors()
     assert len(first) == 2
-    with RawPeer(endpoint(server)) as robot, RawPeer(endpoint(server)) as other:
+    with RawPeer(server.endpoint) as robot, RawPeer(server.endpoint) as other:
         peers = {robot: robot.hello("one"), other: other.hello("two")}  # each on the emptier actor
         for seq in range(3):
             for peer, welcome in peers.items():
