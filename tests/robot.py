@@ -82,7 +82,8 @@ class Robot:
     Attributes:
         states: (at_s, name, reason) of its link.
         chunks: (at_s, index, newest stamp in seconds, frames) of the chunks that were understood.
-        events: (at_s, event), all kinds.
+        events: (at_s, event), all kinds but partial ones.
+        partials: (at_s, index of the chunk) of words while they were found.
         books: frames received, used and dropped by reason, once it has ended.
     """
 
@@ -93,6 +94,7 @@ class Robot:
     states: list[tuple[float, str, str]] = field(default_factory=list)
     chunks: list[tuple[float, int, float, int]] = field(default_factory=list)
     events: list[tuple[float, CommentaryEvent]] = field(default_factory=list)
+    partials: list[tuple[float, int]] = field(default_factory=list)
     books: dict[str, Any] = field(default_factory=dict)
 
     def __enter__(self) -> Robot:
@@ -133,6 +135,13 @@ class Robot:
         wanted = len(self.chunks) + number
         return self.until(lambda: len(self.chunks) >= wanted)
 
+    def speaks(self) -> bool:
+        """Wait until words about a further chunk are being found."""
+        wanted = len(self.chunks)
+        return self.until(lambda: len(self.chunks) > wanted) and self.until(
+            lambda: self.partials and self.partials[-1][1] > self.chunks[-1][1]
+        )
+
     def live_after(self, moment_s: float) -> float:
         """Wait until the link lives again after a moment; when that was."""
 
@@ -160,6 +169,8 @@ class Robot:
             self.states.append((at_s, line["name"], line["reason"]))
         elif what == "chunk":
             self.chunks.append((at_s, line["index"], line["newest_s"], line["frames"]))
+        elif what == "partial":
+            self.partials.append((at_s, line["index"]))
         elif what == "event":
             self.events.append((at_s, CommentaryEvent(**line)))
         else:
@@ -202,11 +213,12 @@ def main() -> None:
         camera="camera",
         keys=keys,
         picture=wire.Picture.PNG,
+        partial=True,
         on_state=lambda state: tell("state", name=str(state.name), reason=state.reason),
     )
     with client:
         client.wait_until_live(LIMIT_S)
-        run = StreamRun(camera, client)
+        run = StreamRun(camera, client, hear=lambda event: tell("partial", index=event.chunk_index))
         try:
             for chunk, events in run:
                 newest_s = chunk.frames[-1].stamp_ns / 1e9

@@ -36,7 +36,8 @@ from svlm_core.errors import LinkError
 from svlm_core.frames import Chunk, Frame, NS_PER_S
 from svlm_core.model.adapter import StreamModel
 from svlm_core.offload import images, wire
-from svlm_core.offload.client import Client, CodedFrames
+from svlm_core.offload.client import Client
+from svlm_core.offload.coded import CodedFrames
 from svlm_core.offload.curve import ClientKeys
 from svlm_core.offload.keys import KeyStore, SERVER
 from svlm_core.offload.link import LIVE

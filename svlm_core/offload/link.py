@@ -125,7 +125,10 @@ class Link:
         if self._retry_s is not None:
             return self._connect(now_s) if now_s >= self._retry_s else []
         if now_s >= self._quiet_s + self._patience_s:
-            return self.broke("the server does not answer", now_s)
+            silent = self._ping_s is not None  # and not: nobody is there
+            return self.broke(
+                "the server does not answer" if silent else "nobody can be reached there", now_s
+            )
         if self._ping_s is not None and now_s >= self._ping_s:
             return self._ping(now_s)
         return []

@@ -46,4 +46,5 @@ _WORDS = {
 def in_words(error: wire.Error) -> str:
     """Why something was refused."""
     words = _WORDS[error.code]
-    return f"{words}: {error.field}" if error.field else words
+    # what is not the name of a field may be anything, and is not for a terminal
+    return f"{words}: {error.field}" if error.field.isidentifier() else words

@@ -185,6 +185,13 @@ def test_a_server_that_has_restarted_behind_the_connection_is_greeted_again(erro
     assert it.tick(it.next_s) == [Connect()]
 
 
+def test_a_refusal_says_only_what_is_meant_for_people() -> None:
+    it = link()
+    it.tick(0.0)
+    it.heard(wire.Error(Code.CONFIG, field="\x1b[2Jfps"), 0.1)
+    assert it.state.reason == "the server refuses a setting"
+
+
 def test_one_broken_handshake_is_not_taken_for_a_wrong_key() -> None:
     it = link()
     it.tick(0.0)

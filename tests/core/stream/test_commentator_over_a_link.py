@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import random
 import threading
 from typing import Any
 
@@ -198,6 +199,56 @@ def test_a_recording_goes_on_where_a_cut_has_stopped_it(peer: Peer, client: Clie
     assert [chunk.index for chunk, _ in run] == [0, 1, 2, 3, 4]
     assert run.summary().frames_dropped == {}
     assert client.state.reconnects == 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_the_link_does_a_recording_is_understood_once_and_in_order(peer: Peer, seed: int) -> None:
+    """Results get lost before the server has the chunk or after, memories are lost, the server is busy."""
+    chance = random.Random(seed)
+    kept: list[wire.Result] = []  # what the server has understood last
+
+    def hello(hello: wire.Hello) -> list[Any]:
+        missed = [result for result in kept[-1:] if hello.heard < result.seq]
+        return [peer.welcome(), *missed]
+
+    def lose_memory() -> None:
+        peer.epoch, peer.restored = peer.epoch + 1, Restored.TEXT
+
+    def chunk(chunk: wire.Chunk) -> list[Any]:
+        if chunk.epoch != peer.epoch:
+            return [wire.Error(Code.EPOCH, seq=chunk.seq)]
+        happens = chance.choice(["well"] * 5 + ["never came", "lost", "forgot", "restarted", "busy", "twice"])
+        if happens == "never came":
+            return [b"garbage"]
+        if happens == "busy":
+            return [wire.Error(Code.RATE, seq=chunk.seq, retry_s=0.01)]
+        if happens == "forgot":
+            lose_memory()
+            return [peer.welcome()]
+        (result,) = peer.understand(chunk)
+        kept.append(result)
+        if happens == "restarted":
+            lose_memory()
+        return {"lost": [b"garbage"], "restarted": [b"garbage"], "twice": [result] * 2}.get(happens, [result])
+
+    peer.answers |= {wire.Hello: hello, wire.Chunk: chunk}
+    with Client(peer.endpoint, picture=Picture.PNG) as client:
+        client.wait_until_live(WAIT_S)
+        run = StreamRun(Camera(30, live=False), client)
+        steps = list(run)
+        said = client.said_text
+    assert [chunk.index for chunk, _ in steps] == list(range(30))
+    events = [event for _, events in steps for event in events]
+    assert [event.seq for event in events] == list(range(len(events)))
+    words = [event.text for event in events if event.kind == KIND_COMMENTARY]
+    assert words == [f"chunk {index}" for index in range(30)] and said == " ".join(words)
+    assert {event.kind for event in events} <= {KIND_COMMENTARY, KIND_RESET}
+    resets = sum(event.kind == KIND_RESET for event in events)
+    assert 0 < resets <= peer.epoch - 1, "one for each loss, unless the next one came before a word"
+    summary = run.summary()
+    assert summary.frames_used == summary.frames_received == 60
+    indices = [result.text for result in kept]
+    assert indices == words, "and none was understood twice"
 
 
 def test_a_recording_ends_when_the_server_refuses_the_robot_for_good(peer: Peer, client: Client) -> None:
