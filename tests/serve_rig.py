@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import os
 from pathlib import Path
+import re
 import signal
 import subprocess
 import sys
@@ -50,7 +51,7 @@ class ServeRig:
         endpoint: where it listens, its port as the system chose it.
     """
 
-    READY = "svlm: ready at"
+    READY = re.compile(r'svlm: ready at ([^,]+)|"event": "ready", "endpoint": "([^"]+)')  # --log-json
 
     def __init__(
         self,
@@ -135,8 +136,8 @@ class ServeRig:
         assert process.stdout is not None
         for line in process.stdout:
             self.lines.append(line.rstrip())
-            if self.READY in line and not ready.is_set():
+            if (found := self.READY.search(line)) and not ready.is_set():
                 self.ready_s = time.monotonic()
-                self.endpoint = line.split(f"{self.READY} ")[1].partition(",")[0]
+                self.endpoint = found[1] or found[2]
                 ready.set()
         ready.set()  # it has ended

@@ -118,8 +118,8 @@ def _serve(
             try:
                 if time.monotonic() - beat_s >= wire.HEARTBEAT_S:
                     beat_s = time.monotonic()
+                    say(streams.health())  # before a probe begins, which is nobody's chunk
                     probe.look(streams.since_decode_s)
-                    say(streams.health())
                 events = dict(poller.poll(round(1000 * wire.HEARTBEAT_S)))
                 if bell.fileno() in events:
                     bell.quiet()

@@ -72,17 +72,11 @@ class Robot(RawPeer):
         return self.ask(wire.Chunk(epoch, seq, seq, stamps, SIDE_PX, SIDE_PX, wire.Picture.JPEG), pictures)
 
 
-class JsonRig(ServeRig):
-    """A server that says in JSON that it is ready."""
-
-    READY = '"event": "ready"'
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeRig]:
     folder = tmp_path_factory.mktemp("serve")
     options = ("--max-new-tokens=4", "--log-json", "--metrics=127.0.0.1:0")
-    with JsonRig(folder, "tcp://127.0.0.1:*", *options) as rig:
+    with ServeRig(folder, "tcp://127.0.0.1:*", *options) as rig:
         yield rig
 
 
@@ -94,11 +88,6 @@ def logged(server: ServeRig) -> list[dict[str, object]]:
 def url(server: ServeRig) -> str:
     line = next(line for line in logged(server) if line["event"] == "metrics")
     return str(line["url"]).removesuffix("/metrics")
-
-
-@pytest.fixture
-def endpoint(server: ServeRig) -> str:
-    return str(next(line for line in logged(server) if line["event"] == "ready")["endpoint"])
 
 
 def jpeg() -> bytes:
@@ -115,10 +104,10 @@ def until(url: str, holds: Callable[[Scrape], bool]) -> Scrape:
     return seen
 
 
-def test_every_number_is_what_the_robot_sent_and_got(server: ServeRig, url: str, endpoint: str) -> None:
+def test_every_number_is_what_the_robot_sent_and_got(server: ServeRig, url: str) -> None:
     before = until(url, lambda seen: seen.ready[0])
     picture = jpeg()
-    with Robot(endpoint) as robot:
+    with Robot(server.endpoint) as robot:
         welcome = robot.hello("counted", camera="front\nfake=line")
         for seq in range(CHUNKS):
             assert isinstance(robot.chunk(welcome.epoch, seq, [picture] * 2), wire.Result)
