@@ -31,7 +31,10 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml", "LICENSE"]),
-        (f"share/{NAME}/launch", ["launch/stream.launch.py", "launch/replay.launch.py"]),
+        (
+            f"share/{NAME}/launch",
+            ["launch/stream.launch.py", "launch/replay.launch.py", "launch/server.launch.py"],
+        ),
         (
             f"share/{NAME}/config",
             [

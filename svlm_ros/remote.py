@@ -60,6 +60,12 @@ class RemoteModel:
         return self._client.state if self._client else None
 
     @property
+    def down_s(self) -> float:
+        """How long nothing could go over it; 0 while something can."""
+        state = self.state
+        return 0.0 if state is None or state.name == LIVE else time.monotonic() - state.since_s
+
+    @property
     def model(self) -> str:
         """Name of the server's checkpoint, "" before the link was live."""
         return self._client.model if self._client else ""

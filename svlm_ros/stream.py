@@ -29,7 +29,7 @@ from std_msgs.msg import String
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError, QueryError, SvlmError
 from svlm_core.events import CommentaryEvent, KIND_ANSWER
-from svlm_core.frames import Chunk, DROPPED_BROKEN, FrameLedger
+from svlm_core.frames import Chunk, DROPPED_BROKEN, DROPPED_LINK, FrameLedger
 from svlm_core.stream.query import Query
 from svlm_ros.conversions import ns_from_stamp
 from svlm_ros.diagnostics import Condition, DiagnosticsPublisher, findings
@@ -301,12 +301,15 @@ class StreamNode(LifecycleNode):
             self._health.called_back(time.monotonic() - arrived_s)
 
     def _take(self, msg: Image | CompressedImage, arrived_s: float) -> None:
-        intake = self._worker.intake if self._worker is not None else None
-        if intake is None or not self._settings.enabled:
-            if intake is not None:
-                intake.discard(DROPPED_DISABLED)
+        worker = self._worker
+        intake = worker.intake if worker is not None else None
+        if worker is None or intake is None:
             self._ledger.receive()
-            self._ledger.drop(DROPPED_STOPPED if intake is None else DROPPED_DISABLED)
+            self._ledger.drop(DROPPED_STOPPED)
+            return
+        if reason := self._why_not(worker.budget_s):
+            intake.discard(reason)
+            intake.refuse(reason)
             return
         try:
             size_px = check_picture(msg)
@@ -317,6 +320,13 @@ class StreamNode(LifecycleNode):
         picture = SealedPicture(msg, size_px, self._stamp_ns(msg), arrived_s, self._images.topic)
         if restarted := intake.push(picture, msg.header.frame_id):
             self._say_restarted(restarted)
+
+    def _why_not(self, budget_s: float) -> str:
+        """Why images are not looked at now, as a reason of the ledger; "" if they are."""
+        if not self._settings.enabled:
+            return DROPPED_DISABLED
+        # a shorter break may be over while the image is young enough to be sent
+        return DROPPED_LINK if self._remote is not None and self._remote.down_s > budget_s else ""
 
     def _stamp_ns(self, msg: Image | CompressedImage) -> int:
         stamp_ns = ns_from_stamp(msg.header.stamp)

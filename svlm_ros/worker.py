@@ -109,6 +109,12 @@ class Worker:
         return stream.config if stream else None
 
     @property
+    def budget_s(self) -> float:
+        """How long a chunk may take; 0 while nothing is known."""
+        config = self.config
+        return (config.chunk_budget_s or config.chunk_s) if config else 0.0
+
+    @property
     def cache_tokens(self) -> tuple[int, int]:
         """Tokens in the KV cache, and its capacity; (0, 0) before the first chunk."""
         stream = self._stream

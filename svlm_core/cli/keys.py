@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+import sys
 from typing import Any
 
-from svlm_core.offload.keys import KeyStore, parse_public
+from svlm_core.offload.keys import KeyStore, parse_public, SERVER
 
 DEFAULT_DIR = "~/.config/svlm/keys"
 STEPS = """\
@@ -67,23 +68,37 @@ def _store(options: argparse.Namespace) -> KeyStore:
     return KeyStore(Path(options.dir).expanduser())
 
 
+def _tell(news: str) -> None:
+    print(f"svlm: {news}", file=sys.stderr)
+
+
 def new_key(options: argparse.Namespace) -> int:
     """Make a pair; its public key is all that goes to stdout."""
     store = _store(options)
-    public = store.new(options.name)
-    print(public.decode())
+    public = store.new(options.name).decode()
+    print(public)
+    use = (
+        "each robot's --server-key"
+        if options.name == SERVER
+        else f"svlm keys allow {options.name} '{public}'"
+    )
+    _tell(f"the secret is {store.folder / options.name}.key and stays there; the public key is for {use}")
     return 0
 
 
 def allow_key(options: argparse.Namespace) -> int:
     """Let a key in."""
-    _store(options).allow(options.name, parse_public(options.public, "the public key"))
+    store = _store(options)
+    store.allow(options.name, parse_public(options.public, "the public key"))
+    _tell(f"{options.name} may connect to servers that use {store.folder}")
     return 0
 
 
 def revoke_key(options: argparse.Namespace) -> int:
     """Let a key in no longer."""
-    _store(options).revoke(options.name)
+    store = _store(options)
+    store.revoke(options.name)
+    _tell(f"{options.name} may connect no longer to servers that use {store.folder}")
     return 0
 
 

@@ -25,7 +25,7 @@ import sys
 from typing import Any
 
 from svlm_core.cli.settings import add_model_options, given_settings
-from svlm_core.offload.logs import log_to_stderr
+from svlm_core.offload.logs import LEVELS, log_to_stderr
 from svlm_core.offload.serving import (
     DEFAULT_BIND,
     default_journal,
@@ -98,6 +98,12 @@ def add_parser(verbs: Any) -> None:
         help="run the workers as actors of the Ray cluster at ADDRESS (auto for the one that this machine is "
         "in), a GPU each, as many as --devices names; without ADDRESS on this machine; see docs/deploy.md",
     )
+    parser.add_argument(
+        "--log-level",
+        default=ServeConfig.log_level,
+        choices=LEVELS,
+        help="debug has a line for every chunk (default: %(default)s)",
+    )
     parser.add_argument("--log-json", action="store_true", help="write the log as JSON, an object a line")
     parser.add_argument(
         "--journal",
@@ -125,10 +131,11 @@ def run(options: argparse.Namespace) -> int:
         settings=given_settings(options),
         max_sessions=options.max_sessions,
         metrics=options.metrics,
+        log_level=options.log_level,
         log_json=options.log_json,
         journal=options.journal or default_journal(options.bind),
     )
-    log_to_stderr(options.log_json)
+    log_to_stderr(config.log_json, config.log_level)
 
     def ready(endpoint: str, public: bytes | None) -> None:
         if config.log_json:

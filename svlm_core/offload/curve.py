@@ -25,8 +25,9 @@ from types import TracebackType
 
 from svlm_core.errors import ConfigError
 from svlm_core.offload import wire
+from svlm_core.offload.allow_list import AllowList
 from svlm_core.offload.guard import Guard
-from svlm_core.offload.keys import AllowList, KeyPair, KeyStore, parse_public, read_pair
+from svlm_core.offload.keys import KeyPair, KeyStore, parse_public, read_pair
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils import z85

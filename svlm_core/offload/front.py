@@ -118,7 +118,9 @@ class Front:
         settings = tuple((dict(fields), where) for fields, where in config.settings)
         weights = (config.dtype, config.quantize, config.threads, settings)
         return [
-            WorkerConfig(name, endpoint, config.model, device, *weights, batch, config.log_json)
+            WorkerConfig(
+                name, endpoint, config.model, device, *weights, batch, config.log_level, config.log_json
+            )
             for name, device in zip(names, config.devices, strict=True)
         ]
 

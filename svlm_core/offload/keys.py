@@ -25,7 +25,6 @@ The format is that of ZeroMQ's own certificates (ZPL), which other tools read.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 import logging
 import os
@@ -33,8 +32,6 @@ from pathlib import Path
 import re
 import struct
 import tempfile
-import threading
-import time
 
 from svlm_core.errors import ConfigError
 import zmq
@@ -49,7 +46,6 @@ KEY_CHARACTERS = 40  # 32 bytes in z85
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _SECRET_MODE, _PUBLIC_MODE, _DIR_MODE = 0o600, 0o644, 0o700
 _READ_BY_OTHERS, _WRITTEN_BY_OTHERS = 0o077, 0o022
-_REFRESH_S = 0.2  # a revoked key is noticed within this time
 
 
 @dataclass(frozen=True)
@@ -81,11 +77,13 @@ class KeyStore:
             ConfigError: the name will not do, there is such a key already, or it cannot be written.
         """
         check_name(name)
-        public, secret = zmq.curve_keypair()
+        pair = new_pair()
         path = self.folder / f"{name}.key"
-        _write(path, _certificate(f"secret key of {name}: keep it here", public, secret), _SECRET_MODE)
-        _write(self.folder / f"{name}.pub", _certificate(f"public key of {name}", public), _PUBLIC_MODE)
-        return public
+        _write(
+            path, _certificate(f"secret key of {name}: keep it here", pair.public, pair.secret), _SECRET_MODE
+        )
+        _write(self.folder / f"{name}.pub", _certificate(f"public key of {name}", pair.public), _PUBLIC_MODE)
+        return pair.public
 
     def server(self) -> KeyPair:
         """The server's pair.
@@ -148,48 +146,12 @@ class KeyStore:
             yield path.stem, read_public(path)
 
 
-class AllowList:
-    """Who may connect, as the files say now: no restart is needed to let a key in or out."""
-
-    def __init__(self, store: KeyStore) -> None:
-        self._store = store
-        self._lock = threading.Lock()
-        self._names: dict[bytes, str] = {}  # by public key
-        self._looked_s: float | None = None
-        self._files: list[tuple[str, int, int, int]] = []
-
-    def name(self, public: bytes) -> str | None:
-        """The name of a public key (z85); None when it is not allowed."""
-        with self._lock:
-            self._refresh()
-            return self._names.get(public)
-
-    def allows(self, name: str) -> bool:
-        """Whether a key of this name is allowed."""
-        with self._lock:
-            self._refresh()
-            return name in self._names.values()
-
-    def _refresh(self) -> None:
-        now_s = time.monotonic()
-        if self._looked_s is not None and now_s - self._looked_s < _REFRESH_S:
-            return
-        self._looked_s = now_s
-        files = self._look()
-        if files == self._files:
-            return
-        self._files, self._names = files, {}
-        for name, public in self._store.allowed():
-            self._names.setdefault(public, name)
-
-    def _look(self) -> list[tuple[str, int, int, int]]:
-        """What tells whether a file has come, gone or changed."""
-        seen = []
-        for path in sorted(self._store.allowed_folder.glob("*.pub")):
-            with suppress(OSError):  # it went while we looked
-                stat = path.stat()
-                seen.append((path.name, stat.st_ino, stat.st_mtime_ns, stat.st_size))
-        return seen
+def new_pair() -> KeyPair:
+    """A new pair; its public key does not begin with a dash, so a command line takes it for no option."""
+    while True:
+        pair = KeyPair(*zmq.curve_keypair())
+        if not pair.public.startswith(b"-"):
+            return pair
 
 
 def check_name(name: str) -> str:

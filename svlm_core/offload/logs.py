@@ -30,6 +30,7 @@ from typing import Any
 
 from svlm_core.offload.rates import RateLimit
 
+LEVELS = ("debug", "info", "warning", "error")
 LINES_PER_S, LINES_AT_ONCE = 2.0, 50.0  # of one kind
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -79,7 +80,9 @@ class SparingFilter(logging.Filter):
         self._left_out: Counter[tuple[str, str]] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a line passes. Handlers call it under their lock."""
+        """Whether a line passes; debugging wants all. Handlers call it under their lock."""
+        if record.levelno <= logging.DEBUG:
+            return True
         kind = (record.name, str(record.msg))
         limit = self._limits.setdefault(kind, RateLimit(self._per_s, self._burst))
         if not limit.take(1, time.monotonic()):
@@ -90,12 +93,17 @@ class SparingFilter(logging.Filter):
         return True
 
 
-def log_to_stderr(as_json: bool, level: int = logging.INFO) -> None:
-    """Send the log of this process to stderr, in place of wherever it went before."""
+def log_to_stderr(as_json: bool, level: str = "info") -> None:
+    """Send the log of this process to stderr, in place of wherever it went before.
+
+    Args:
+        as_json: a line is a JSON object.
+        level: the lowest that is logged, one of LEVELS.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(SparingFilter())
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def _time(record: logging.LogRecord) -> str:

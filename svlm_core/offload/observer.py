@@ -27,14 +27,11 @@ from svlm_core.offload import backend, wire
 from svlm_core.offload.actions import Began, Came, Count, Dropped, Landed, Parted
 from svlm_core.offload.http import Page, Pages, StatusServer
 from svlm_core.offload.metrics import CONTENT_TYPE, Metrics
-from svlm_core.offload.rates import RateLimit
 from svlm_core.offload.serving import DEFAULT_METRICS
 from svlm_core.offload.session import Session
 from svlm_core.offload.vitals import Verdict, Vitals
 
 LOG = logging.getLogger(__name__)
-
-_LINES_PER_S, _LINES_AT_ONCE = 5.0, 50.0  # of refusals: a robot must not fill the disk
 
 
 class Observer:
@@ -51,8 +48,6 @@ class Observer:
         self._metrics = Metrics(model, devices)
         self._vitals = Vitals(devices, time.monotonic())
         self._room = room
-        self._lines = RateLimit(_LINES_PER_S, _LINES_AT_ONCE)
-        self._unsaid = 0  # refusals without a line in the log
 
     def show(self, address: str | None) -> AbstractContextManager[object]:
         """Serve /metrics, /live and /ready until the context ends.
@@ -107,8 +102,7 @@ class Observer:
 
     def unreadable(self, user: str, error: wire.WireError) -> None:
         """A message breaks the protocol; its robot will be told no more than the code."""
-        if self._lines.take(1, time.monotonic()):
-            LOG.warning("unreadable: %s", error, extra={"key": user, "code": error.code.value})
+        LOG.warning("unreadable: %s", error, extra={"key": user, "code": error.code.value})
 
     def said(self, session: Session | None, message: wire.FromServer, size_bytes: int) -> None:
         """A message went to a robot, about its session if it has one."""
@@ -116,7 +110,11 @@ class Observer:
         about = {"session": session.name, "epoch": session.epoch} if session else {}
         if isinstance(message, wire.Error):
             self._metrics.refused(message.code)
-            self._log_refusal(message, about)
+            if message.seq is not None:
+                about["seq"] = message.seq
+            if message.field:
+                about["field"] = message.field
+            LOG.warning("refused", extra={**about, "code": message.code.value})
         elif isinstance(message, wire.Welcome):
             LOG.info("welcome", extra={**about, "seq": message.last, "restored": message.restored.value})
         elif isinstance(message, wire.Result):
@@ -174,18 +172,6 @@ class Observer:
             cache_tokens=sum(one.cache_tokens for one in known),
             capacity_tokens=sum(one.capacity_tokens for one in known),
         )
-
-    def _log_refusal(self, error: wire.Error, about: dict[str, object]) -> None:
-        if not self._lines.take(1, time.monotonic()):
-            self._unsaid += 1
-            return
-        if error.seq is not None:
-            about["seq"] = error.seq
-        if error.field:
-            about["field"] = error.field
-        if self._unsaid:
-            about["not_logged"], self._unsaid = self._unsaid, 0
-        LOG.warning("refused", extra={**about, "code": error.code.value})
 
 
 def _page(verdict: Verdict) -> Page:

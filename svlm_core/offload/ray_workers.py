@@ -51,7 +51,7 @@ class _Actor:
         from svlm_core.offload.worker import serve
 
         decoded = msgspec.json.decode(config, type=WorkerConfig)
-        log_to_stderr(decoded.log_json)
+        log_to_stderr(decoded.log_json, decoded.log_level)
         lifeline, _ = os.pipe()  # never rings: Ray ends its actors when the front's process ends
         return serve(decoded, lifeline)
 

@@ -49,6 +49,7 @@ class ServeConfig:
         max_sessions: streams that there is room for; 0 for STREAMS_PER_DEVICE on each device.
         metrics: HOST:PORT of the pages /metrics, /live and /ready; "" for none, None for
             DEFAULT_METRICS if nobody else has it.
+        log_level: debug, info, warning or error.
         log_json: whether lines of the log are JSON.
         journal: what sessions have said; None keeps it in memory.
         keep_cache_s: how long a robot may be away before its stream's memory is given up.
@@ -69,6 +70,7 @@ class ServeConfig:
     settings: tuple[tuple[Mapping[str, Any], str], ...] = field(default=())
     max_sessions: int = 0
     metrics: str | None = ""
+    log_level: str = "info"
     log_json: bool = False
     journal: Path | None = None
     keep_cache_s: float = 120.0

@@ -154,7 +154,7 @@ def main() -> int:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # a terminal, or systemd, sends them to all: the front ends us
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerConfig)
-    log_to_stderr(config.log_json)
+    log_to_stderr(config.log_json, config.log_level)
     return serve(config, sys.stdin.fileno())
 
 

@@ -71,6 +71,7 @@ class WorkerConfig(msgspec.Struct, frozen=True):
         threads: CPU threads, 0 for torch's own choice.
         settings: (fields of StreamConfig, where they come from), each winning over those before.
         max_batch: most chunks in work at once.
+        log_level: debug, info, warning or error.
         log_json: whether lines of the log are JSON.
         keys: of the link to the front; None for a link that does not leave the machine.
     """
@@ -84,6 +85,7 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     threads: int
     settings: tuple[tuple[dict[str, Any], str], ...]
     max_batch: int
+    log_level: str = "info"
     log_json: bool = False
     keys: WorkerKeys | None = None
 

@@ -72,10 +72,17 @@ class Robot(RawPeer):
         return self.ask(wire.Chunk(epoch, seq, seq, stamps, SIDE_PX, SIDE_PX, wire.Picture.JPEG), pictures)
 
 
+class JsonRig(ServeRig):
+    """A server that says in JSON that it is ready."""
+
+    READY = '"event": "ready"'
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeRig]:
     folder = tmp_path_factory.mktemp("serve")
-    with ServeRig(folder, "tcp://127.0.0.1:*", "--max-new-tokens=4", "--log-json") as rig:
+    options = ("--max-new-tokens=4", "--log-json", "--metrics=127.0.0.1:0")
+    with JsonRig(folder, "tcp://127.0.0.1:*", *options) as rig:
         yield rig
 
 

@@ -235,8 +235,10 @@ def test_a_server_that_is_killed_keeps_what_was_said(
                 assert tuple(got.token_ids) == alone.step(chunk).token_ids
             _another_server_is_refused(tmp_path, bind, keys_dir)
             workers = workers_of(rig)
+            peer.send(wire.Hello(wire.VERSION, "kept", heard=CHUNKS))  # it has been silent for long
+            peer.until(wire.Welcome)
             os.kill(rig.pid, signal.SIGTERM)
-            ending = peer.hear()
+            (ending,) = peer.until(wire.Error)
             assert ending.code is Code.ENDING and ending.retry_s > 0
             assert rig.end() == 0
         assert psutil.wait_procs(workers, END_LIMIT_S)[1] == []
@@ -258,20 +260,24 @@ def test_no_memory_for_a_cache_refuses_the_newcomer_alone(tmp_path: Path) -> Non
     folder = write_random_model(tmp_path / "model", num_key_value_heads=2, max_position_embeddings=1 << 21)
     huge = {"policy": "full", "full_capacity_tokens": 1 << 20}
     (chunk,) = chunks_of(3, 1)
-    with ServeRig(tmp_path, "tcp://127.0.0.1:*", "--model", str(folder)) as server:
-        with RawPeer(endpoint(server)) as small, RawPeer(endpoint(server)) as large:
-            epoch = small.hello("small").epoch
-            assert small.step(epoch, 0, chunk).seq == 0
-            (worker,) = workers_of(server)
-            limit_bytes = worker.memory_info().vms + (256 << 20)
-            resource.prlimit(worker.pid, resource.RLIMIT_AS, (limit_bytes, limit_bytes))
-            welcome = large.hello("large", settings=huge)
-            error = large.step(welcome.epoch, 0, chunk)
-            assert (error.code, error.seq) == (Code.FULL, 0) and error.retry_s > 0
-            assert large.ask(wire.Ping(1)) == wire.Error(Code.SESSION)
-            assert small.step(epoch, 1, Chunk(1, chunk.frames)).seq == 1
-            small.send(wire.Bye())
-            _a_chunk_in_work_is_answered_before_the_end(server, chunk)
+    options = ("--model", str(folder))
+    with (
+        ServeRig(tmp_path, "tcp://127.0.0.1:*", *options) as server,
+        RawPeer(endpoint(server)) as small,
+        RawPeer(endpoint(server)) as large,
+    ):
+        epoch = small.hello("small").epoch
+        assert small.step(epoch, 0, chunk).seq == 0
+        (worker,) = workers_of(server)
+        limit_bytes = worker.memory_info().vms + (256 << 20)
+        resource.prlimit(worker.pid, resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+        welcome = large.hello("large", settings=huge)
+        error = large.step(welcome.epoch, 0, chunk)
+        assert (error.code, error.seq) == (Code.FULL, 0) and error.retry_s > 0
+        assert large.ask(wire.Ping(1)) == wire.Error(Code.SESSION)
+        assert small.step(epoch, 1, Chunk(1, chunk.frames)).seq == 1
+        small.send(wire.Bye())
+        _a_chunk_in_work_is_answered_before_the_end(server, chunk)
 
 
 def _a_chunk_in_work_is_answered_before_the_end(server: ServeRig, chunk: Chunk) -> None:

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 from dataclasses import fields
 import json
@@ -25,6 +26,7 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
+from svlm_core.cli import serve
 from svlm_core.config import StreamConfig
 from svlm_core.events import CommentaryEvent
 from svlm_ros.parameters import CameraNodeParameters, ModelParameters, StreamNodeParameters
@@ -54,6 +56,7 @@ def declared_arguments(file: Path) -> dict[str, str]:
     [
         ("stream", "cameras image source engine model params_file respawn log_level"),
         ("replay", "source rate loop camera image model params_file log_level"),
+        ("server", "bind keys model devices max_sessions metrics respawn log_level"),
     ],
 )
 def test_a_launch_file_compiles_and_describes_every_argument(file: str, arguments: str) -> None:
@@ -80,6 +83,20 @@ def test_the_parameters_that_launch_files_set_are_parameters() -> None:
                 assert isinstance(node.slice, ast.Constant)
                 found.add(node.slice.value)
     assert {"image", "image_transport", "model", "source", "publish_clock", "cameras"} <= found <= known
+
+
+def test_the_options_that_the_server_is_launched_with_are_options() -> None:
+    tree = ast.parse((REPOSITORY / "launch" / "server.launch.py").read_text())
+    (options,) = (
+        ast.literal_eval(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OPTIONS"
+    )
+    parser = argparse.ArgumentParser()
+    serve.add_parser(parser.add_subparsers())
+    for option in options.values():
+        value = "debug" if option == "--log-level" else "1"
+        parser.parse_args(["serve", f"{option}={value}"])
 
 
 def test_launch_commands_in_the_documentation_use_declared_arguments() -> None:

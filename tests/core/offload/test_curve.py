@@ -84,7 +84,7 @@ def serving(folder: Path, *, keys: bool = True) -> Iterator[Server]:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr("svlm_core.offload.keys._REFRESH_S", 0.0)
+    monkeypatch.setattr("svlm_core.offload.allow_list._REFRESH_S", 0.0)
     with serving(tmp_path) as server:
         yield server
 

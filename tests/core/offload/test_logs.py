@@ -95,7 +95,7 @@ def test_an_error_brings_its_traceback(root: logging.Logger, capsys: pytest.Capt
 
 
 def test_the_level_is_kept(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
-    log_to_stderr(as_json=False, level=logging.WARNING)
+    log_to_stderr(as_json=False, level="warning")
     logging.getLogger("svlm_core").info("chatter")
     logging.getLogger("svlm_core").warning("news")
     assert [line.split()[-1] for line in capsys.readouterr().err.splitlines()] == ["news"]

@@ -448,3 +448,32 @@ def test_a_prompt_that_the_model_has_no_positions_for_is_refused_while_the_strea
     with pytest.raises(ConfigError, match=r"knows only 4096 positions; shorten .*prompt"):
         session.reconfigure(config.replace({"prompt": "x" * 5000}, "test"))
     assert session.step(chunk_at(1)).cache_tokens > cached and session.config == config
+
+
+def test_a_stream_goes_on_from_what_another_has_said_until_it_is_reset(small_model: StreamModel) -> None:
+    config = small_config(policy="full", full_capacity_tokens=2000)
+    said = "it was said before, and at length"
+    session = StreamSession(small_model, config, said=said)
+    assert session.said_text == said
+    assert run(session) == run(StreamSession(small_model, config.replace({"previous_text": said}, "test")))
+    session.reset()
+    assert session.said_text == config.previous_text
+    assert run(session) == run(StreamSession(small_model, config))
+
+
+def test_of_a_text_that_is_too_long_what_may_stay_is_taken(small_model: StreamModel) -> None:
+    session = StreamSession(small_model, small_config(), said="abcdefgh" * 1000)
+    text = session.said_text
+    assert len(text) == session.config.text_sink_tokens + session.config.text_window_tokens
+    assert text.startswith("abcdef") and text.endswith("abcdefgh")
+    plain = StreamSession(small_model, small_config())
+    session.step(chunk_at(0)), plain.step(chunk_at(0))
+    assert session.capacity_tokens == plain.capacity_tokens
+
+
+def test_words_are_heard_while_they_are_found(small_model: StreamModel) -> None:
+    session = StreamSession(small_model, small_config())
+    heard: list[list[int]] = []
+    result = session.step(chunk_at(0), hear=lambda token_ids: heard.append(list(token_ids)))
+    assert heard == [list(result.token_ids[:n]) for n in range(1, len(result.token_ids))]
+    assert session.words(result.token_ids) == result.text
