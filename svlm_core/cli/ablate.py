@@ -24,7 +24,6 @@ import sys
 from typing import Any
 
 from svlm_core.errors import ModelError
-from svlm_core.evaluation.side_by_side import runs_table
 from svlm_core.training.ablation import share_stages, STRATEGY, variants, write_recipe
 from svlm_core.training.recipe import load_recipe
 from svlm_core.world import FIRST_EVALUATION_SEED
@@ -50,6 +49,8 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and stream each variant, in processes of their own; print the table."""
+    from svlm_core.evaluation.side_by_side import runs_table  # needs torch
+
     runs: dict[str, Any] = {}
     for name, recipe in variants(load_recipe(options.recipe)).items():
         out = options.out / name.replace(" ", "-")

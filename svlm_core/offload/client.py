@@ -225,12 +225,15 @@ class Client:
             hear: told the words so far while they are found, if the client was made with `partial`.
 
         Raises:
-            LinkError: the chunk was not sent in time, or its result was lost.
+            LinkError: the chunk was not sent in time, was cancelled before it was in work, or its result was
+                lost.
             EngineClosedError: the link is closed.
             SvlmError: as StreamSession.step.
         """
-        coded = vision or self.preprocess(chunk)
         budget = budget or ChunkBudget()
+        if budget.cancelled:
+            raise LinkError("the chunk was cancelled")
+        coded = vision or self.preprocess(chunk)
         stamps_ns = [frame.stamp_ns for frame in chunk.frames]
         header = wire.Chunk(
             epoch=0,

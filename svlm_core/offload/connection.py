@@ -146,6 +146,8 @@ class Connection:
         except Exception as error:
             LOG.exception("the link to %s has ended by itself", self._endpoint)
             end = EngineClosedError(f"the link has ended by itself: {error}")
+            self._link.refused(str(end), time.monotonic(), final=True)
+            self._tell_state()
         finally:
             with self._changed:
                 self._ended = True
