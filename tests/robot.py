@@ -33,12 +33,12 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from svlm_core.config import read_yaml
 from svlm_core.errors import SvlmError
 from svlm_core.events import CommentaryEvent
-from svlm_core.frames import Frame
+from svlm_core.frames import Frame, NS_PER_S
 from svlm_core.offload import wire
 from svlm_core.offload.client import Client
 from svlm_core.offload.curve import ClientKeys
@@ -75,13 +75,28 @@ class Camera(Source):
         self._closed.set()
 
 
+class Understood(NamedTuple):
+    """A chunk that was understood, and when."""
+
+    at_s: float
+    index: int
+    oldest_ns: int
+    newest_ns: int
+    frames: int
+
+    @property
+    def age_s(self) -> float:
+        """Of its newest frame, at that moment."""
+        return self.at_s - self.newest_ns / NS_PER_S
+
+
 @dataclass
 class Robot:
     """Starts the process and collects what it prints.
 
     Attributes:
         states: (at_s, name, reason) of its link.
-        chunks: (at_s, index, newest stamp in seconds, frames) of the chunks that were understood.
+        chunks: those that were understood.
         events: (at_s, event), all kinds but partial ones.
         partials: (at_s, index of the chunk) of words while they were found.
         books: frames received, used and dropped by reason, once it has ended.
@@ -92,7 +107,7 @@ class Robot:
     on_robot: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     states: list[tuple[float, str, str]] = field(default_factory=list)
-    chunks: list[tuple[float, int, float, int]] = field(default_factory=list)
+    chunks: list[Understood] = field(default_factory=list)
     events: list[tuple[float, CommentaryEvent]] = field(default_factory=list)
     partials: list[tuple[float, int]] = field(default_factory=list)
     books: dict[str, Any] = field(default_factory=dict)
@@ -139,7 +154,7 @@ class Robot:
         """Wait until words about a further chunk are being found."""
         wanted = len(self.chunks)
         return self.until(lambda: len(self.chunks) > wanted) and self.until(
-            lambda: self.partials and self.partials[-1][1] > self.chunks[-1][1]
+            lambda: self.partials and self.partials[-1][1] > self.chunks[-1].index
         )
 
     def live_after(self, moment_s: float) -> float:
@@ -168,7 +183,7 @@ class Robot:
         if what == "state":
             self.states.append((at_s, line["name"], line["reason"]))
         elif what == "chunk":
-            self.chunks.append((at_s, line["index"], line["newest_s"], line["frames"]))
+            self.chunks.append(Understood(at_s, **line))
         elif what == "partial":
             self.partials.append((at_s, line["index"]))
         elif what == "event":
@@ -221,8 +236,9 @@ def main() -> None:
         run = StreamRun(camera, client, hear=lambda event: tell("partial", index=event.chunk_index))
         try:
             for chunk, events in run:
-                newest_s = chunk.frames[-1].stamp_ns / 1e9
-                tell("chunk", index=chunk.index, newest_s=newest_s, frames=len(chunk.frames))
+                oldest_ns, newest_ns = chunk.frames[0].stamp_ns, chunk.frames[-1].stamp_ns
+                about = {"index": chunk.index, "oldest_ns": oldest_ns, "newest_ns": newest_ns}
+                tell("chunk", **about, frames=len(chunk.frames))
                 for event in events:
                     tell("event", **asdict(event))
         except SvlmError as error:

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
+import itertools
 import logging
 from pathlib import Path
 import random
@@ -130,22 +131,21 @@ def assert_accounted(robot: Robot) -> None:
     assert [event.seq for event in events] == list(range(len(events)))
     spoken = [event.chunk_index for event in events if event.words]
     assert spoken == sorted(set(spoken)), "words about a chunk came twice"
-    indices = [index for _, index, _, _ in robot.chunks]
+    indices = [chunk.index for chunk in robot.chunks]
     assert indices == sorted(set(indices))
     assert set(spoken) <= set(indices)
-    holes = [after for before, after in zip([-1, *indices], indices, strict=False) if after > before + 1]
+    around = itertools.pairwise([None, *robot.chunks])
+    holes = [
+        (after.index, before.newest_ns if before else after.oldest_ns, after.oldest_ns)
+        for before, after in around
+        if after.index > (before.index + 1 if before else 0)
+    ]
     gaps = [event for event in events if event.kind == KIND_GAP]
-    assert [gap.chunk_index for gap in gaps] == holes
-    newest_s = {index: newest for _, index, newest, _ in robot.chunks}
-    for gap in gaps:
-        before = max((index for index in indices if index < gap.chunk_index), default=None)
-        if before is not None:
-            assert gap.stamp_oldest_ns == pytest.approx(newest_s[before] * 1e9, abs=1e3)
-            assert gap.stamp_newest_ns > gap.stamp_oldest_ns
+    assert [(gap.chunk_index, gap.stamp_oldest_ns, gap.stamp_newest_ns) for gap in gaps] == holes
     assert all(event.latency_ms >= 0 for event in events)
     books = robot.books
     assert books["received"] == books["used"] + sum(books["dropped"].values()), books
-    assert books["used"] == sum(frames for *_, frames in robot.chunks)
+    assert books["used"] == sum(chunk.frames for chunk in robot.chunks)
 
 
 def cut_and_mend(network: Network, robot: Robot, seconds: float, *ways: str) -> tuple[float, float]:
@@ -161,7 +161,7 @@ def cut_and_mend(network: Network, robot: Robot, seconds: float, *ways: str) -> 
     mended_s = time.monotonic()
     network.mend()
     assert robot.until(lambda: len(robot.chunks) > chunks), "it did not come back"
-    back_s = robot.chunks[chunks][0] - mended_s
+    back_s = robot.chunks[chunks].at_s - mended_s
     LOG.info("noticed after %.2f s, back after %.2f s", noticed_s, back_s)
     return noticed_s, back_s
 
@@ -224,11 +224,11 @@ def test_a_cut_is_silence_and_loses_nothing_for_ever(
 
 def test_over_the_link_the_events_are_the_same(guarded: Guarded, talker: Path, tmp_path: Path) -> None:
     """Pictures without loss: what the server says about them is what the same model says here, cut or not."""
-    source, here = "world://7?seconds=40", tmp_path / "here.jsonl"
+    source, here = "world://7?seconds=25", tmp_path / "here.jsonl"
     svlm = [sys.executable, "-m", "svlm_core.cli", "stream", source, "--quiet", "--model", str(talker)]
     subprocess.run([*svlm, "--jsonl", str(here)], check=True, timeout=LIMIT_S)
     expected = [CommentaryEvent.from_json(line) for line in here.read_text().splitlines()]
-    assert len(expected) >= 30
+    assert len(expected) >= 20
     for cut_s in (0.0, SHORT_CUT_S):
         with guarded.robot("--source", source) as robot:
             if cut_s:
@@ -293,14 +293,15 @@ def test_nothing_old_is_sent_after_a_cut(plain: Plain) -> None:
     assert_accounted(robot)
     sent = [chunk.seq for _, chunk in plain.heard]
     assert len(set(sent)) == len(sent), "a chunk was sent twice"
-    understood_s = {index: at_s for at_s, index, _, _ in robot.chunks}
+    understood = {chunk.index for chunk in robot.chunks}
     for at_s, chunk in plain.heard:
         age_s = at_s - chunk.stamps_ns[-1] / 1e9
         if age_s > OLD_S:  # it was on the way when the cut came; the server has to know better than to use it
-            assert chunk.index not in understood_s, f"a chunk {age_s:.1f} s old was used"
+            assert chunk.index not in understood, f"a chunk {age_s:.1f} s old was used"
     assert sum(at_s - chunk.stamps_ns[-1] / 1e9 > OLD_S for at_s, chunk in plain.heard) <= 1
 
 
+@pytest.mark.slow
 def test_a_slow_network_is_no_broken_one(plain: Plain) -> None:
     """Half a second there and back, and silence that is shorter than a cut: nothing is lost but time."""
     with plain.robot() as robot:
@@ -345,7 +346,7 @@ def kill_and_restart(guarded: Guarded, robots: list[Robot], times: int) -> None:
         resets = [event for _, event in robot.events if event.kind == KIND_RESET]
         assert len(resets) == times
         assert all("what was said is kept" in reset.text for reset in resets)
-        cut_short += len({index for _, index in robot.partials} - {index for _, index, _, _ in robot.chunks})
+        cut_short += len({index for _, index in robot.partials} - {chunk.index for chunk in robot.chunks})
     LOG.info("%d sentences cut short", cut_short)
     LOG.info("streams went on %s s after the server was ready", [round(s, 2) for s in back_s])
     assert cut_short >= times / 2, "the server was killed between sentences"
@@ -405,7 +406,7 @@ def test_overload_is_dropped_and_counted(plain: Plain, tmp_path: Path) -> None:
     settings.write_text(
         f"chunk_s: 0.1\nfps: 20\nvision_window_s: 0.2\nmax_new_tokens: 1000\nchunk_budget_s: {budget_s}\n"
     )
-    options = ("--fps=20", "--seconds=6", "--settings", str(settings))
+    options = ("--fps=20", "--seconds=5", "--settings", str(settings))
     robots = [plain.robot(*options) for _ in range(8)]
     with ExitStack() as living:
         for robot in robots:
@@ -415,7 +416,7 @@ def test_overload_is_dropped_and_counted(plain: Plain, tmp_path: Path) -> None:
     for robot in robots:
         assert_accounted(robot)
         assert set(robot.books["dropped"]) <= {"stale", "rate", "link"}, robot.books
-        oldest_s = max(at_s - newest_s for at_s, _, newest_s, _ in robot.chunks)
+        oldest_s = max(chunk.age_s for chunk in robot.chunks)
         assert oldest_s < budget_s + SLACK_S, "words are about something that is long past"
     received, used = (sum(robot.books[name] for robot in robots) for name in ("received", "used"))
     LOG.info("received %d frames, used %d", received, used)
