@@ -21,10 +21,10 @@ from collections.abc import Sequence
 import logging
 import sys
 
-from svlm_core.cli import ablate, bench, doctor, evaluate, stream, train, world
+from svlm_core.cli import ablate, bench, data, doctor, evaluate, stream, train, world
 from svlm_core.errors import SvlmError
 
-VERBS = (stream, train, ablate, evaluate, bench, world, doctor)
+VERBS = (stream, data, train, ablate, evaluate, bench, world, doctor)
 EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
 
 
