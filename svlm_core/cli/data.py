@@ -139,9 +139,8 @@ def _build(
     for reason, count in report["rejected"].items():
         print(f"{count:6d} x {reason}")
     print_problems(problems)
-    print(
-        f"all figures: {out / REPORT}; look before you train: svlm data show {out}/train_with_seeks.jsonl:0"
-    )
+    first = samples_path(out, "train" if report["train"]["samples"] else "valid")
+    print(f"all figures: {out / REPORT}; look before you train: svlm data show {first}")
 
 
 def _in_words(figures: dict[str, Any]) -> str:

@@ -43,8 +43,8 @@ def add_clean(actions: Any) -> None:
         "clean",
         help="have a language model keep, edit or delete each sentence of transcripts",
         description="Each sentence is judged by a language model, behind any server that speaks OpenAI's "
-        f"chat completions (vLLM, llama.cpp, Ollama, OpenAI; its key, if it wants one, in ${KEY_VARIABLE}). What "
-        "is left is written as JSON lines, to build from. Answers are kept in OUT/answers: stopped and "
+        f"chat completions (vLLM, llama.cpp, Ollama, OpenAI; its key, if it wants one, in ${KEY_VARIABLE}). "
+        "What is left is written as JSON lines, to build from. Answers are kept in OUT/answers: stopped and "
         "started again, nothing is asked twice.",
     )
     parser.add_argument("transcripts", type=Path, nargs="+", metavar="FILE")

@@ -143,10 +143,9 @@ def build(
         raise ConfigError(f"{out}: cannot be made ({error.strerror})") from error
     done: dict[Pair, Path] = {}
     rejected: Counter[str] = Counter()
-    named: dict[Pair, str] = {}
     for pair, report in _in_parallel(pairs, folder, settings, processes):
         part = _read_part(report)
-        done[pair], named[pair] = report.with_suffix(".jsonl"), part.video
+        done[pair] = report.with_suffix(".jsonl")
         problems.merge(part.problems)
         rejected += part.rejected
         progress(1)
@@ -178,7 +177,7 @@ def make_part(pair: Pair, folder: Path, settings: CutSettings) -> Path:
 
     Problems with either file are in the report: nothing is raised for them.
     """
-    report = folder / f"{pair.video.stem}-{_fingerprint(pair, name, settings)}.json"
+    report = _report_path(pair, folder, settings)
     if report.exists():
         return report
     part = Part(_name(pair, folder))
@@ -240,7 +239,7 @@ def _name(pair: Pair, folder: Path) -> str:
 
 
 def _report_path(pair: Pair, folder: Path, settings: CutSettings) -> Path:
-    """Named by all that decides the samples; files by their sizes and times of change, for they may be large."""
+    """Named by all that decides the samples: of the files, which may be large, size and time of change."""
     given = [_VERSION, _name(pair, folder), asdict(settings)]
     digest = hashlib.sha256(json.dumps(given, sort_keys=True).encode())
     for path in (pair.video, pair.transcript):

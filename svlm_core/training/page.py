@@ -94,7 +94,8 @@ def _rounds(
 def _tokens(rendered: Rendered, model: StreamModel, start: int, stop: int) -> Iterator[str]:
     """The tokens [start, stop), one span each; visual ones as one."""
     ids, spoken = rendered.ids.tolist(), rendered.spoken.tolist()
-    special = set(model.tokenizer.all_special_ids)
+    names = model.dialect.special_tokens
+    special = {model.tokenizer.convert_tokens_to_ids(name) for name in names}
     for visual, run in groupby(range(start, stop), lambda at: ids[at] == model.video_token_id):
         places = list(run)
         if visual:
