@@ -31,7 +31,7 @@ from svlm_core.data.cut import CutSettings
 from svlm_core.data.footage import footage
 from svlm_core.data.from_bag import from_bag
 from svlm_core.data.problems import BROKEN_SAMPLE, BROKEN_VIDEO, Problems
-from svlm_core.data.seek_index import SampleFile
+from svlm_core.data.seek_index import SampleFile, samples_path
 from svlm_core.data.statistics import Statistics
 from svlm_core.data.transcript import SUFFIXES
 from svlm_core.errors import ConfigError, SourceError

@@ -176,7 +176,7 @@ def _find_lines(path: Path) -> np.ndarray:
         last = json.loads(line)
     except ValueError:
         last = None
-    found = last if last and _is_index(last) else seeks
+    found = last if last and _is_index(last) and last[0] == 0 else seeks
     return np.array(found, np.int64)
 
 
