@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 import html
+from itertools import pairwise
 import re
 
 from svlm_core.data.problems import Problems
@@ -25,6 +26,8 @@ from svlm_core.data.words import spread, Word
 
 BAD_TIMES = "a cue whose times cannot be read"
 NO_CUE = "a line that belongs to no cue"
+OUT_OF_ORDER = "a cue out of order"
+OVERLAPPING = "a cue that begins before the one before it ends"
 
 _CLOCK = r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d)[.,](\d{1,3})"
 _TIMES = re.compile(rf"\s*{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?$")
@@ -37,8 +40,9 @@ _ROLLING_S = 0.5  # a line said again this soon is the one above that a rolling 
 def cue_words(lines: Sequence[str], where: str, problems: Problems) -> list[Word]:
     """The words of a subtitle file in the order of its cues.
 
-    A cue whose times cannot be read is passed over and named. Where a display rolls, each cue repeats the
-    line before; that line is taken once.
+    A cue whose times cannot be read is passed over and named. Cues are sorted by their beginnings; one that
+    begins before the last has ended waits for it, so that phrases stay whole. Where a display rolls, each cue
+    repeats the line before; that line is taken once.
 
     Args:
         lines: of the file.
@@ -47,13 +51,21 @@ def cue_words(lines: Sequence[str], where: str, problems: Problems) -> list[Word
     """
     words: list[Word] = []
     last_line, last_end_s = "", 0.0
-    for start_s, end_s, said in _cues(lines, where, problems):
+    cues = list(_cues(lines, where, problems))
+    for (earlier_s, *_), (later_s, *_) in pairwise(cues):
+        if later_s < earlier_s:
+            problems.add(OUT_OF_ORDER, where)
+    for start_s, end_s, said in sorted(cues, key=lambda cue: cue[0]):
+        if start_s < last_end_s:
+            problems.add(OVERLAPPING, where)
+        begin_s = max(start_s, last_end_s)
         plain = [_plain(line) for line in said]
         repeated = bool(plain) and plain[0] == last_line and start_s <= last_end_s + _ROLLING_S
         fresh = said[1:] if repeated else said
         if plain:
-            last_line, last_end_s = plain[-1], end_s
-        words += _timed(start_s, end_s, " ".join(fresh))
+            last_line = plain[-1]
+        last_end_s = max(end_s, begin_s)
+        words += _timed(begin_s, last_end_s, " ".join(fresh))
     return words
 
 

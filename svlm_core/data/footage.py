@@ -28,8 +28,8 @@ def footage(path: Path, start_s: float, rounds: int, chunk_s: float, fps: float)
     """The frames of each round.
 
     Slot k of 1/fps seconds takes the first picture from a quarter of a slot before it begins, as
-    frames.TimeSlots does. Where a video's rate varies and a slot has no picture of its own, the one taken last
-    stands again, as it does when a stream's chunk lacks a frame.
+    frames.TimeSlots does. Where a video's rate varies and a slot has no picture of its own, the one taken
+    last stands again, as it does when a stream's chunk lacks a frame.
 
     Args:
         path: of the video.

@@ -134,6 +134,7 @@ def _words(files: BagFiles, topic: str, origin_ns: int, problems: Problems) -> I
     from rosbags.typesys import get_typestore, Stores
 
     types = get_typestore(Stores.LATEST)
+    spoken_s = 0.0
     try:
         for number, message in enumerate(files.messages(topic)):
             try:
@@ -141,24 +142,26 @@ def _words(files: BagFiles, topic: str, origin_ns: int, problems: Problems) -> I
             except Exception as error:  # rosbags promises no particular one for damaged bytes
                 problems.add(NOT_TEXT, f"{topic} message {number} ({type(error).__name__})")
                 continue
-            for word in _said(str(text), message.recorded_ns, origin_ns):
-                if word.start_s < 0:
-                    problems.add(BEFORE_CAMERA, f"{topic} message {number}")
-                    break
-                yield word
+            start_s, end_s, said = _said(str(text), message.recorded_ns, origin_ns)
+            if start_s < 0:
+                problems.add(BEFORE_CAMERA, f"{topic} message {number}")
+                continue
+            begin_s = max(start_s, spoken_s)  # one phrase after the other
+            spoken_s = begin_s + (end_s - start_s if said else 0.0)
+            yield from spread(begin_s, spoken_s, said)
     except SourceError as error:
         problems.add(CUT_OFF, str(error))
 
 
-def _said(text: str, recorded_ns: int, origin_ns: int) -> list[Word]:
-    """The words of one message."""
+def _said(text: str, recorded_ns: int, origin_ns: int) -> tuple[float, float, str]:
+    """When the words of one message begin and end, seconds since the first picture, and the words."""
     event = _event(text)
     if event is None:
         start_s = (recorded_ns - origin_ns) / NS_PER_S
-        return spread(start_s, start_s + _S_PER_WORD * len(text.split()), text)
+        return start_s, start_s + _S_PER_WORD * len(text.split()), text
     oldest_s = (event.stamp_oldest_ns - origin_ns) / NS_PER_S
     newest_s = (event.stamp_newest_ns - origin_ns) / NS_PER_S
-    return spread(oldest_s, newest_s, event.words)
+    return oldest_s, newest_s, event.words
 
 
 def _event(text: str) -> CommentaryEvent | None:

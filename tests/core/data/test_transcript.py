@@ -20,7 +20,7 @@ import json
 from pathlib import Path
 
 import pytest
-from svlm_core.data.cues import BAD_TIMES, NO_CUE
+from svlm_core.data.cues import BAD_TIMES, NO_CUE, OUT_OF_ORDER, OVERLAPPING
 from svlm_core.data.transcript import read_transcript, write_words
 from svlm_core.data.whisper import BORROWED_TIME, NO_SEGMENT_TIME, NOT_A_WORD, NOT_JSON
 from svlm_core.data.words import Word
@@ -68,6 +68,20 @@ def test_srt_words_share_their_cues_time_and_broken_cues_are_named(tmp_path: Pat
     assert read.words[2].end_s == 3.0
     assert read.words[-1].end_s == 3601.5
     assert read.problems.places == {BAD_TIMES: [f"{path}:6"], NO_CUE: [f"{path}:13"]}
+
+
+def test_cues_out_of_order_or_overlapping_keep_their_phrases_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.vtt"
+    cues = [
+        "00:05.000 --> 00:06.000\nthree",
+        "00:01.000 --> 00:04.000\none one",
+        "00:02.000 --> 00:03.000\ntwo two",
+    ]
+    path.write_text("WEBVTT\n\n" + "\n\n".join(cues))
+    read = read_transcript(path)
+    assert texts(read.words) == ["one", "one", "two", "two", "three"]
+    assert [word.end_s for word in read.words] == [2.5, 4.0, 4.0, 4.0, 6.0]
+    assert read.problems.counts == {OUT_OF_ORDER: 1, OVERLAPPING: 1}
 
 
 def test_vtt_word_times_are_used_and_a_rolling_line_is_taken_once(tmp_path: Path) -> None:
