@@ -124,7 +124,8 @@ def _cut_settings(options: argparse.Namespace) -> CutSettings:
 def run_build(options: argparse.Namespace) -> int:
     """Build samples."""
     settings = _cut_settings(options)
-    pairs, problems = pair_up(_found(options.videos, _VIDEOS), _found(options.transcripts, SUFFIXES))
+    videos = _found(options.videos, _VIDEOS, options.out)
+    pairs, problems = pair_up(videos, _found(options.transcripts, SUFFIXES, options.out))
     _build(pairs, problems, options.out, settings, options.held_out, options.processes)
     return 0
 
@@ -157,8 +158,8 @@ def print_problems(problems: Problems) -> None:
         print(f"{count:6d} x {kind}: {problems.places[kind][0]}{' ...' if count > 1 else ''}")
 
 
-def _found(given: list[Path], suffixes: tuple[str, ...]) -> list[Path]:
-    """The files given, and those in the folders given, in order, without doubles.
+def _found(given: list[Path], suffixes: tuple[str, ...], out: Path) -> list[Path]:
+    """The files given, and those in the folders given but not in `out`, in order, without doubles.
 
     Raises:
         ConfigError: one does not exist, or a folder has none of them.
@@ -166,7 +167,11 @@ def _found(given: list[Path], suffixes: tuple[str, ...]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in given:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
+            inside = sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in suffixes and out.resolve() not in file.resolve().parents
+            )
             if not inside:
                 raise ConfigError(f"{path}: no file in it ends in {', '.join(suffixes)}")
             found.update(dict.fromkeys(inside))
