@@ -17,24 +17,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 import sys
 from typing import Any
 
+from svlm_core.cli.data_look import add_bench, add_check, add_show, print_problems
 from svlm_core.cli.data_text import add_anneal, add_clean
-from svlm_core.cli.settings import add_model_options, load
-from svlm_core.config import StreamConfig
 from svlm_core.data.build import build, Pair, pair_up, REPORT
 from svlm_core.data.cut import CutSettings
-from svlm_core.data.footage import footage
 from svlm_core.data.from_bag import from_bag
-from svlm_core.data.problems import BROKEN_SAMPLE, BROKEN_VIDEO, Problems
-from svlm_core.data.seek_index import SampleFile, samples_path
-from svlm_core.data.statistics import Statistics
+from svlm_core.data.problems import Problems
+from svlm_core.data.seek_index import samples_path
 from svlm_core.data.transcript import SUFFIXES
-from svlm_core.errors import ConfigError, SourceError
+from svlm_core.errors import ConfigError
 from tqdm import tqdm
 
 _VIDEOS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".flv", ".ts", ".m4v", ".mpg")
@@ -53,8 +49,9 @@ def add_parser(verbs: Any) -> None:
     _add_from_bag(actions)
     add_clean(actions)
     add_anneal(actions)
-    _add_check(actions)
-    _add_show(actions)
+    add_check(actions)
+    add_show(actions)
+    add_bench(actions)
 
 
 def _add_build(actions: Any) -> None:
@@ -152,12 +149,6 @@ def _in_words(figures: dict[str, Any]) -> str:
     return f"{counted}, {figures['words']} words, {silent}"
 
 
-def print_problems(problems: Problems) -> None:
-    """How often each problem was met, and the first place."""
-    for kind, count in problems.counts.items():
-        print(f"{count:6d} x {kind}: {problems.places[kind][0]}{' ...' if count > 1 else ''}")
-
-
 def _found(given: list[Path], suffixes: tuple[str, ...], out: Path) -> list[Path]:
     """The files given, and those in the folders given but not in `out`, in order, without doubles.
 
@@ -215,80 +206,4 @@ def run_from_bag(options: argparse.Namespace) -> int:
         problems.merge(recording.problems)
         pairs.append(Pair(recording.video, recording.transcript))
     _build(pairs, problems, options.out, settings, options.held_out, 1)
-    return 0
-
-
-def _add_check(actions: Any) -> None:
-    parser = actions.add_parser(
-        "check",
-        help="read every sample and its frames; count and name what is broken",
-        description="Read every sample with all its frames, as training will, and print figures of the set. "
-        "What cannot be read is counted and named; then the exit status is 1.",
-    )
-    parser.add_argument("samples", type=Path, metavar="SAMPLES.jsonl")
-    _add_root(parser)
-    parser.set_defaults(run=run_check)
-
-
-def run_check(options: argparse.Namespace) -> int:
-    """Read all samples with their frames."""
-    config = StreamConfig()
-    samples = SampleFile(options.samples)
-    problems, figures = Problems(), Statistics(config.chunk_s)
-    with tqdm(total=len(samples), unit="sample", desc="check", file=sys.stderr) as bar:
-        for number, sample in samples.each(lambda _, error: problems.add(BROKEN_SAMPLE, str(error))):
-            figures.add(sample)
-            rounds = len(sample.turns(config.chunk_s))
-            try:
-                video = samples.locate(sample, options.root)
-                footage(video, sample.start_s, rounds, config.chunk_s, config.fps)
-            except SourceError as error:
-                problems.add(BROKEN_VIDEO, f"sample {number}: {error}")
-            bar.update(1)
-    print(json.dumps(figures.as_json(), indent=1))
-    print_problems(problems)
-    return 1 if problems.counts else 0
-
-
-def _add_root(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--root",
-        type=Path,
-        metavar="DIR",
-        help="where relative paths of videos are looked for first (default: beside the samples)",
-    )
-
-
-def _add_show(actions: Any) -> None:
-    parser = actions.add_parser(
-        "show",
-        help="one sample as a web page: frames, tokens, what is learned, what attention sees",
-        description="Write one sample as one HTML file that needs nothing else: its frames, its tokens, "
-        "which of them are learned, what each round sees in training and in a stream.",
-    )
-    parser.add_argument("sample", metavar="SAMPLES.jsonl[:N]", help="sample N of the file, from 0")
-    parser.add_argument("--out", type=Path, default=Path("sample.html"), help="(default: %(default)s)")
-    _add_root(parser)
-    add_model_options(parser)
-    parser.set_defaults(run=run_show)
-
-
-def run_show(options: argparse.Namespace) -> int:
-    """Write the page."""
-    path, colon, number = options.sample.rpartition(":")
-    if not (colon and number.isdecimal()):
-        path, number = options.sample, "0"
-    model, config = load(options)
-    from svlm_core.training.disk_clips import DiskClips
-    from svlm_core.training.page import page
-
-    clips = DiskClips(Path(path), config, options.root)
-    if int(number) >= len(clips):
-        raise ConfigError(f"{path}: has {len(clips)} samples, counted from 0; there is no sample {number}")
-    text = page(clips[int(number)], model, config)
-    try:
-        options.out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{options.out}: cannot be written ({error.strerror})") from error
-    print(options.out)
     return 0

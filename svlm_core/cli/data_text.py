@@ -23,6 +23,7 @@ from pathlib import Path
 import sys
 from typing import Any
 
+from svlm_core.cli.data_look import print_problems
 from svlm_core.data.annealing import AnnealSettings, chosen
 from svlm_core.data.cleaning import clean
 from svlm_core.data.endpoint import Endpoint, EndpointSettings, KEY_VARIABLE
@@ -118,8 +119,7 @@ def run_clean(options: argparse.Namespace) -> int:
         write_words(cleaned.words, target)
         counts += cleaned.counts
     print(", ".join(f"{count} x {kind}" for kind, count in counts.items()) or "nothing to clean")
-    for kind, count in problems.counts.items():
-        print(f"{count:6d} x {kind}: {problems.places[kind][0]}{' ...' if count > 1 else ''}")
+    print_problems(problems)
     return 0
 
 

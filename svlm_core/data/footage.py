@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from svlm_core.errors import SourceError
 from svlm_core.frames import NS_PER_S
-from svlm_core.sources.video import VideoFile
+from svlm_core.sources.video import Picture, VideoFile
 
 
 def footage(path: Path, start_s: float, rounds: int, chunk_s: float, fps: float) -> list[np.ndarray]:
@@ -48,15 +48,17 @@ def footage(path: Path, start_s: float, rounds: int, chunk_s: float, fps: float)
     slot_ns = round(chunk_s * NS_PER_S) // per_round
     start_ns = round(start_s * NS_PER_S)
     shown: list[np.ndarray | None] = [None] * (rounds * per_round)
-    before: np.ndarray | None = None
+    before: Picture | None = None
     early_s = slot_ns / 4 / NS_PER_S
-    for frame in VideoFile(path).between(max(0.0, start_s - early_s), start_s + rounds * chunk_s - early_s):
-        slot = (4 * (frame.stamp_ns - start_ns) + slot_ns) // (4 * slot_ns)
+    for picture in VideoFile(path).between(max(0.0, start_s - early_s), start_s + rounds * chunk_s - early_s):
+        slot = (4 * (picture.stamp_ns - start_ns) + slot_ns) // (4 * slot_ns)
         if slot < 0:
-            before = frame.rgb
+            before = picture
         elif slot < len(shown) and shown[slot] is None:
-            shown[slot] = frame.rgb
-    last = before if before is not None else next((rgb for rgb in shown if rgb is not None), None)
+            shown[slot] = picture.frame().rgb
+    last = next((rgb for rgb in shown if rgb is not None), None)
+    if before is not None and (last is None or shown[0] is None):
+        last = before.frame().rgb
     if last is None:
         raise SourceError(f"{path}: not one picture from {start_s:.1f} s on")
     for slot, rgb in enumerate(shown):

@@ -46,5 +46,5 @@ def probe(path: Path) -> Probe:
     if path.is_file() and not path.stat().st_size:
         raise SourceError(f"{path}: the file is empty (0 bytes)")
     video = VideoFile(path)
-    next(video.between(0.0, math.inf))
+    next(video.between(0.0, math.inf)).frame()
     return Probe(*video.measure())

@@ -59,7 +59,7 @@ def whisper_words(data: Any, where: str, problems: Problems) -> list[Word]:
 
 
 def line_words(lines: Sequence[str], where: str, problems: Problems) -> list[Word]:
-    """The words of a file with one on each line: {"start", "end", "word"} or [start, end, word]."""
+    """The words of a file with a word or a phrase a line: {"start", "end", "word"} or [start, end, word]."""
     words: list[Word] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -74,7 +74,7 @@ def line_words(lines: Sequence[str], where: str, problems: Problems) -> list[Wor
         if word is None or not is_timed(word.start_s, word.end_s):
             problems.add(NOT_A_WORD, place)
         else:
-            words.append(word)
+            words += spread(*word)
     return words
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 import threading
@@ -37,6 +38,25 @@ from svlm_core.sources.source import Source
 _DECLARING = ("mov", "matroska", "flv", "avi")
 _TOLERANCE_S, _TOLERANCE_SHARE = 1.0, 0.05  # what may be missing at the end before a file counts as cut off
 _SHORT_S = 0.5  # how far before the end of a stretch its last picture may end
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was decoded and not turned to RGB yet, which costs as much again.
+
+    Attributes:
+        stamp_ns: when it is shown, nanoseconds from the first one.
+        source: name of the file.
+        decoded: as the decoder gave it.
+    """
+
+    stamp_ns: int
+    source: str
+    decoded: av.VideoFrame
+
+    def frame(self) -> Frame:
+        """The picture as a frame."""
+        return Frame(self.stamp_ns, _upright(self.decoded), self.source)
 
 
 class VideoFile(Source):
@@ -91,7 +111,7 @@ class VideoFile(Source):
                     f"{self._path}: the file is cut off after {seen}, {missing_s:.1f} s before the end"
                 )
 
-    def between(self, start_s: float, end_s: float) -> Iterator[Frame]:
+    def between(self, start_s: float, end_s: float) -> Iterator[Picture]:
         """The pictures on screen from start_s until end_s, read from the key frame before.
 
         The first one may be stamped earlier: it is still on screen at start_s. Stamps are those of the
@@ -113,19 +133,19 @@ class VideoFile(Source):
                 if at_s >= end_s or self._closed.is_set():
                     break
                 if at_s > start_s and shown is not None:
-                    yield self._frame(shown, stream)
+                    yield self._picture(shown, stream)
                     shown = None
                 if at_s <= start_s:
                     shown = picture
                 else:
-                    yield self._frame(picture, stream)
+                    yield self._picture(picture, stream)
             else:
                 reached_s = reading.pictures_s - float((stream.start_time or 0) * (stream.time_base or 0))
                 if reading.broken or reached_s < end_s - _SHORT_S:
                     why = reading.broken or "the video ends there"
                     raise SourceError(f"{self._path}: nothing to see after {reached_s:.1f} s: {why}")
             if shown is not None:
-                yield self._frame(shown, stream)
+                yield self._picture(shown, stream)
 
     def measure(self) -> tuple[float, str]:
         """How long the pictures go on, in seconds, and why they end sooner than the header says ("" if not).
@@ -149,8 +169,8 @@ class VideoFile(Source):
             why = reading.broken or (f"cut off {missing_s:.1f} s before its end" if cut_off else "")
             return length_s, why
 
-    def _frame(self, picture: av.VideoFrame, stream: VideoStream) -> Frame:
-        return Frame(round(self._seconds(picture, stream) * NS_PER_S), _upright(picture), self.name)
+    def _picture(self, picture: av.VideoFrame, stream: VideoStream) -> Picture:
+        return Picture(round(self._seconds(picture, stream) * NS_PER_S), self.name, picture)
 
     def _seconds(self, picture: av.VideoFrame, stream: VideoStream) -> float:
         if picture.pts is None or not stream.time_base:
