@@ -24,10 +24,10 @@ from typing import Any
 
 from svlm_core.cli.settings import add_model_options, load
 from svlm_core.config import StreamConfig
+from svlm_core.data.figures import Statistics
 from svlm_core.data.footage import footage
 from svlm_core.data.problems import BROKEN_SAMPLE, BROKEN_VIDEO, Problems
 from svlm_core.data.seek_index import SampleFile
-from svlm_core.data.statistics import Statistics
 from svlm_core.errors import ConfigError, SourceError
 from tqdm import tqdm
 

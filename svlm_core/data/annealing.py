@@ -24,9 +24,9 @@ import math
 
 from svlm_core.data.cleaning import json_in
 from svlm_core.data.endpoint import Endpoint
+from svlm_core.data.figures import silence_s
 from svlm_core.data.sample import Sample
 from svlm_core.data.sentences import sentences
-from svlm_core.data.statistics import silence_s
 from svlm_core.errors import ConfigError
 
 TOO_SILENT = "silent for too long"

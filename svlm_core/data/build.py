@@ -34,12 +34,12 @@ import signal
 from typing import Any
 
 from svlm_core.data.cut import cut, CutSettings
+from svlm_core.data.figures import Statistics
 from svlm_core.data.probe import probe
 from svlm_core.data.problems import Problems
 from svlm_core.data.sample import Sample
 from svlm_core.data.seek_index import samples_path, SampleWriter
 from svlm_core.data.split import is_held_out
-from svlm_core.data.statistics import Statistics
 from svlm_core.data.transcript import read_transcript
 from svlm_core.data.words import in_order
 from svlm_core.errors import ConfigError, SourceError

@@ -47,12 +47,13 @@ def whisper_words(data: Any, where: str, problems: Problems) -> list[Word]:
         if not isinstance(segment, dict):
             problems.add(NO_SEGMENT_TIME, place)
             continue
-        start_s, end_s = segment.get("start"), segment.get("end")
+        start_s: Any = segment.get("start")
+        end_s: Any = segment.get("end")
         entries = segment.get("words")
         if isinstance(entries, list) and entries:
             words += _borrow(entries, start_s, end_s, place, problems)
         elif is_timed(start_s, end_s):
-            words += spread(float(start_s), float(end_s), str(segment.get("text", "")))  # type: ignore[arg-type]
+            words += spread(start_s, end_s, str(segment.get("text", "")))
         else:
             problems.add(NO_SEGMENT_TIME, place)
     return words

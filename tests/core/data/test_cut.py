@@ -22,8 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 from svlm_core.data.cut import cut, CutSettings, TOO_FEW_WORDS, TOO_SHORT
+from svlm_core.data.figures import silence_s, Statistics
 from svlm_core.data.split import is_held_out
-from svlm_core.data.statistics import silence_s, Statistics
 from svlm_core.data.words import in_order, joined, Word
 from svlm_core.errors import ConfigError
 
