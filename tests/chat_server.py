@@ -43,6 +43,8 @@ class ChatServer:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            """One request."""
+
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 assert self.path == "/v1/chat/completions"
