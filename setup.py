@@ -25,7 +25,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["svlm_core*", "svlm_ros*"]),
     package_data={
-        "svlm_core": ["checkpoints/tiny/*", "evaluation/report.html", "py.typed"],
+        "svlm_core": ["checkpoints/tiny/*", "evaluation/report.html", "training/page.html", "py.typed"],
         "svlm_ros": ["py.typed"],
     },
     data_files=[

@@ -39,6 +39,10 @@ class NumericsError(SvlmError):
     """The model gave NaN or infinity for one stream; that stream has forgotten everything and begins anew."""
 
 
+class EndpointError(SvlmError):
+    """A language model's server refused, or did not answer after all attempts."""
+
+
 class QueryError(SvlmError):
     """A question cannot be asked: it is empty or too long, or too many wait already."""
 

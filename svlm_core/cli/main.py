@@ -21,10 +21,10 @@ from collections.abc import Sequence
 import logging
 import sys
 
-from svlm_core.cli import ablate, bench, doctor, evaluate, keys, serve, stream, top, train, world
+from svlm_core.cli import ablate, bench, data, doctor, evaluate, keys, serve, stream, top, train, world
 from svlm_core.errors import SvlmError
 
-VERBS = (stream, serve, keys, top, train, ablate, evaluate, bench, world, doctor)
+VERBS = (stream, serve, train, ablate, data, evaluate, bench, world, keys, top, doctor)
 EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
 
 

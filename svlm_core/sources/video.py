@@ -17,6 +17,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 import threading
@@ -28,13 +30,33 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 import numpy as np
 from svlm_core.errors import SourceError
-from svlm_core.frames import Frame
+from svlm_core.frames import Frame, NS_PER_S
 from svlm_core.sources.clock import FrameClock
 from svlm_core.sources.source import Source
 
 # Containers whose header says how long the recording is. For the others FFmpeg guesses from what is there.
 _DECLARING = ("mov", "matroska", "flv", "avi")
 _TOLERANCE_S, _TOLERANCE_SHARE = 1.0, 0.05  # what may be missing at the end before a file counts as cut off
+_SHORT_S = 0.5  # how far before the end of a stretch its last picture may end
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was decoded and not turned to RGB yet, which costs as much again.
+
+    Attributes:
+        stamp_ns: when it is shown, nanoseconds from the first one.
+        source: name of the file.
+        decoded: as the decoder gave it.
+    """
+
+    stamp_ns: int
+    source: str
+    decoded: av.VideoFrame
+
+    def frame(self) -> Frame:
+        """The picture as a frame."""
+        return Frame(self.stamp_ns, _upright(self.decoded), self.source)
 
 
 class VideoFile(Source):
@@ -89,6 +111,74 @@ class VideoFile(Source):
                     f"{self._path}: the file is cut off after {seen}, {missing_s:.1f} s before the end"
                 )
 
+    def between(self, start_s: float, end_s: float) -> Iterator[Picture]:
+        """The pictures on screen from start_s until end_s, read from the key frame before.
+
+        The first one may be stamped earlier: it is still on screen at start_s. Stamps are those of the
+        iteration, except where the file's own jump back.
+
+        Raises:
+            SourceError: the file breaks or ends before end_s, or its pictures carry no times.
+        """
+        with self._open() as container:
+            stream = self._video_stream(container)
+            if start_s > 0 and stream.time_base:
+                # where a container cannot seek, it is read from its start
+                with suppress(av.FFmpegError):
+                    container.seek((stream.start_time or 0) + int(start_s / stream.time_base), stream=stream)
+            reading = _Reading(container, stream)
+            shown: av.VideoFrame | None = None  # the newest before start_s
+            for picture in reading.pictures():
+                at_s = self._seconds(picture, stream)
+                if at_s >= end_s or self._closed.is_set():
+                    break
+                if at_s > start_s and shown is not None:
+                    yield self._picture(shown, stream)
+                    shown = None
+                if at_s <= start_s:
+                    shown = picture
+                else:
+                    yield self._picture(picture, stream)
+            else:
+                reached_s = reading.pictures_s - float((stream.start_time or 0) * (stream.time_base or 0))
+                if reading.broken or reached_s < end_s - _SHORT_S:
+                    why = reading.broken or "the video ends there"
+                    raise SourceError(f"{self._path}: nothing to see after {reached_s:.1f} s: {why}")
+            if shown is not None:
+                yield self._picture(shown, stream)
+
+    def measure(self) -> tuple[float, str]:
+        """How long the pictures go on, in seconds, and why they end sooner than the header says ("" if not).
+
+        Reads the whole file and decodes nothing: damage inside a picture stays unseen.
+
+        Raises:
+            SourceError: the file cannot be opened.
+        """
+        with self._open() as container:
+            stream = self._video_stream(container)
+            reading = _Reading(container, stream)
+            base, packets, end = stream.time_base or Fraction(0), 0, stream.start_time or 0
+            for packet in reading.packets():
+                packets += bool(packet.size)
+                if packet.pts is not None:
+                    end = max(end, packet.pts + (packet.duration or 0))
+            length_s = float((end - (stream.start_time or 0)) * base) or packets / max(self.fps, 1.0)
+            missing_s = reading.missing_s(packets)
+            cut_off = missing_s > max(_TOLERANCE_S, _TOLERANCE_SHARE * (length_s + missing_s))
+            why = reading.broken or (f"cut off {missing_s:.1f} s before its end" if cut_off else "")
+            return length_s, why
+
+    def _picture(self, picture: av.VideoFrame, stream: VideoStream) -> Picture:
+        return Picture(round(self._seconds(picture, stream) * NS_PER_S), self.name, picture)
+
+    def _seconds(self, picture: av.VideoFrame, stream: VideoStream) -> float:
+        if picture.pts is None or not stream.time_base:
+            raise SourceError(
+                f"{self._path}: its pictures carry no times; write it again: ffmpeg -i INPUT OUTPUT.mp4"
+            )
+        return float((picture.pts - (stream.start_time or 0)) * stream.time_base)
+
     def close(self) -> None:
         """End the iteration at its next frame."""
         self._closed.set()
@@ -116,13 +206,16 @@ class _Reading:
 
     Attributes:
         broken: why decoding stopped, "" while nothing is wrong.
+        reached_s: end of the last packet read, of any stream: sound may outlast the pictures; on the
+            container's clock.
+        pictures_s: end of the last picture's packet.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self.broken = ""
         self._container = container
         self._stream = stream
-        self._reached_s = 0.0  # end of the last packet of any stream: sound may outlast the pictures
+        self.reached_s = self.pictures_s = 0.0
 
     def pictures(self) -> Iterator[av.VideoFrame]:
         """The pictures in the order of their time, up to the end or the first damage.
@@ -131,7 +224,7 @@ class _Reading:
         is passed over.
         """
         started = False
-        for packet in self._packets():
+        for packet in self.packets():
             for picture in self._decode(packet, started):
                 started = True
                 yield picture
@@ -144,14 +237,17 @@ class _Reading:
         if declared_s is None or frames >= self._stream.frames > 0:
             return 0.0
         start_s = (self._container.start_time or 0) / av.time_base
-        return max(0.0, declared_s - (self._reached_s - start_s))
+        return max(0.0, declared_s - (self.reached_s - start_s))
 
-    def _packets(self) -> Iterator[Packet[Any]]:
+    def packets(self) -> Iterator[Packet[Any]]:
+        """The packets of the pictures, in the order of the file, up to its end or the first damage."""
         try:
             for packet in self._container.demux():
                 if packet.pts is not None and packet.time_base:
                     end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                    self._reached_s = max(self._reached_s, float(end))
+                    self.reached_s = max(self.reached_s, float(end))
+                    if packet.stream_index == self._stream.index:
+                        self.pictures_s = max(self.pictures_s, float(end))
                 if packet.stream_index == self._stream.index:
                     yield packet
         except av.FFmpegError as error:

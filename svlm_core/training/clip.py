@@ -80,6 +80,7 @@ class Rendered:
         spoken: whether the token is one of the assistant's, to be learned, bool [L].
         silent: whether it belongs to an answer without words, bool [L].
         vision: the frames, one input for each round.
+        segments: what the ids are made of, in order, as a stream has them.
     """
 
     ids: Tensor
@@ -87,6 +88,7 @@ class Rendered:
     spoken: Tensor
     silent: Tensor
     vision: tuple[VisionInput, ...]
+    segments: tuple[Segment, ...]
 
 
 class Renderer:
@@ -123,18 +125,26 @@ class Renderer:
             seen = self._model.preprocess(turn.frames, config.min_visual_tokens, config.max_visual_tokens)
             opened = self._open(clip, number, seen, config)
             answer = protocol.answer(turn.words)
-            newline = protocol.take_apart(answer).close[-1:]  # behind the end of turn: the next prefill's
+            said = protocol.take_apart(answer)
+            newline = len(said.speech) + len(said.close) - len(answer)  # the next prefill's, not learned
             given = _length(opened)
-            segments += [*opened, Segment(Role.SPEECH, number, [*answer, *newline])]
-            spoken += [False] * given + [True] * len(answer) + [False] * len(newline)
-            silent += [False] * given + [not turn.words] * len(answer) + [False] * len(newline)
+            chunk = clip.first_chunk + number
+            segments += [
+                *opened,
+                Segment(Role.SPEECH, chunk, said.speech),
+                Segment(Role.ANSWER_CLOSE, chunk, said.close),
+            ]
+            spoken += [False] * given + [True] * len(answer) + [False] * newline
+            silent += [False] * given + [not turn.words] * len(answer) + [False] * newline
             vision.append(seen)
         seconds_per_step = self._model.frames_per_step / config.fps
         positions, _ = place(
             segments, 0.0, lambda grid, base: self._model.vision_positions(grid, base, seconds_per_step)
         )
         ids = torch.tensor([i for segment in segments for i in segment.ids])
-        return Rendered(ids, positions, torch.tensor(spoken), torch.tensor(silent), tuple(vision))
+        return Rendered(
+            ids, positions, torch.tensor(spoken), torch.tensor(silent), tuple(vision), tuple(segments)
+        )
 
     def _open(self, clip: Clip, number: int, seen: VisionInput, config: StreamConfig) -> list[Segment]:
         """The user's turn of a round and the opening of the assistant's."""
