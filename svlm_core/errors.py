@@ -44,7 +44,7 @@ class QueryError(SvlmError):
 
 
 class EndpointError(SvlmError):
-    """A model behind an HTTP endpoint cannot be asked at all: nobody is there, or the key or name is wrong."""
+    """A model behind an HTTP endpoint cannot be asked at all: nobody there, or the key or name is wrong."""
 
 
 class EngineClosedError(SvlmError):

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from svlm_core.evaluation.judging.win_rate import mean_with_interval
@@ -30,14 +31,14 @@ def accuracy(records: Iterable[Record], seed: int) -> dict[str, Any]:
     """Figures of answered questions.
 
     Args:
-        records: with right (bool), read (what was understood of the reply, "" for nothing), task, group, tags,
-            video and at_s; excluded ones are passed over.
+        records: with right (bool), read (what was understood of the reply, "" for nothing), task, group,
+            tags, video and at_s; excluded ones are passed over.
         seed: of the bootstrap.
 
     Returns:
-        all, by_task, by_group (the mean of the group's tasks, each counting alike), by_tag, by_time (fifths of
-        the questions in the order of their moments), and unreadable: replies that answer nothing. Those count
-        as wrong: a model must not gain by not answering.
+        all, by_task, by_group (the mean of the group's tasks, all alike), by_tag, by_time (fifths of
+        the questions in the order of their moments), and unreadable: replies that answer nothing. Those
+        count as wrong: a model must not gain by not answering.
     """
     answered = [record for record in records if EXCLUDED not in record]
     tasks, groups, tags = defaultdict(list), defaultdict(set), defaultdict(list)
@@ -76,4 +77,4 @@ def _share(records: Sequence[Record], seed: int) -> dict[str, Any]:
 
 def _parts(records: Sequence[Record]) -> list[Sequence[Record]]:
     edges = [round(len(records) * part / _FIFTHS) for part in range(_FIFTHS + 1)]
-    return [records[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [records[a:b] for a, b in pairwise(edges) if b > a]

@@ -15,8 +15,8 @@
 """Questions put to a model about moments of a video: on the streaming path, or on the offline path.
 
 Streaming: the video runs once, from its beginning, under the stream's policy, with the stream's memory. A
-question rides in the chunk of its moment, on a copy of the stream that is thrown away with the answer; so the
-stream never hears of it, questions do not colour one another, and no answer sees the future.
+question rides in the chunk of its moment, on a copy of the stream that is thrown away with the answer. So the
+stream never hears of it, questions do not colour one another, and no answer sees more than that chunk.
 Offline: each question gets frames spread evenly over everything before its moment, all at once, and no stream.
 """
 

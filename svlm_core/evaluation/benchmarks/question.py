@@ -24,13 +24,28 @@ from typing import Any
 LETTERS = "ABCDEFGH"
 
 YES, NO = "Yes", "No"
+YES_OR_NO = "Answer with one word: Yes or No."
 
 _LED_IN = r"^\W*(?:the\s+)?(?:(?:best|correct|right)\s+)?(?:(?:answer|option|choice)\s*)?(?:is\b)?\W*"
 _WORD = re.compile(_LED_IN + r"(yes|no|y|n)\b", re.IGNORECASE)
 _NUMBERS = {
     word: number
     for number, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+        ]
     )
 }
 
@@ -85,7 +100,7 @@ def read_letter(reply: str, options: Sequence[str]) -> str:
     that, the words of exactly one option.
     """
     letters = LETTERS[: len(options)]
-    alone = re.match(_LED_IN + rf"([{letters}])(?![\w'’])", reply, re.IGNORECASE)
+    alone = re.match(_LED_IN + rf"([{letters}])(?![\w'\u2019])", reply, re.IGNORECASE)
     if alone and not _is_article(alone, reply):
         return alone.group(1).upper()
     lower = reply.casefold()
@@ -117,3 +132,17 @@ def read_number(reply: str) -> str:
 def _is_article(letter: re.Match[str], reply: str) -> bool:
     """Whether the A is that of "A red car": more words follow without a mark between."""
     return letter.group(1).upper() == "A" and bool(re.match(r"\s+\w", reply[letter.end() :]))
+
+
+def mark(question: Question, reply: str) -> tuple[str, bool]:
+    """What was understood of a reply ("" for nothing), and whether it is right."""
+    if question.options:
+        read = read_letter(reply, question.options)
+    elif question.answer in (YES, NO):
+        read = read_yes_no(reply)
+    elif question.answer.isdigit():
+        read = read_number(reply)
+    else:
+        read = " ".join(reply.split())
+        return read, question.answer.casefold() in read.casefold()
+    return read, read == question.answer

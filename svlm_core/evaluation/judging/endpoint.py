@@ -95,7 +95,7 @@ class Endpoint:
             raise ConfigError("the endpoint's timeout_s must be above 0, its requests_per_s not below 0")
         if self.key and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise ConfigError(
-                f"{self.url}: the key in {self.key_variable} would travel in the clear; use https, or unset it"
+                f"{self.url}: the key in {self.key_variable} would travel in the clear: use https or unset it"
             )
 
     @property
@@ -140,7 +140,7 @@ class ChatClient:
 
     def _request(self, body: dict[str, Any]) -> dict[str, Any]:
         """Attempts until one succeeds, with longer and longer waits between them."""
-        reason = ""
+        reason, wait_s = "", 0.0
         for attempt in range(self.endpoint.attempts):
             if attempt:
                 self._sleep(min(wait_s, _LONGEST_WAIT_S))
