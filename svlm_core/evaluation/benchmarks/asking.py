@@ -17,7 +17,7 @@
 Streaming: the video runs once, from its beginning, under the stream's policy, with the stream's memory. A
 question rides in the chunk of its moment, on a copy of the stream that is thrown away with the answer. So the
 stream never hears of it, questions do not colour one another, and no answer sees more than that chunk.
-Offline: each question gets frames spread evenly over everything before its moment, all at once, and no stream.
+Offline: each question gets frames spread evenly over all that came before its moment, at once, and no stream.
 """
 
 from __future__ import annotations

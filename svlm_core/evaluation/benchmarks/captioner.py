@@ -35,8 +35,8 @@ _JPEG_QUALITY = 85
 _OWN_WORDS = 100  # of what it said itself, handed on from chunk to chunk
 _TASK = (
     "You comment live on a video. You see frames of its next stretch, in order. Say in plain, short "
-    "sentences what happens in them, as on air. No lists, no headings, nothing about the frames themselves, nothing "
-    "that cannot be seen."
+    "sentences what happens in them, as on air. No lists, no headings, nothing about the frames "
+    "themselves, nothing that cannot be seen."
 )
 
 
