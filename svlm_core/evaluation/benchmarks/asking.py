@@ -29,7 +29,7 @@ import math
 
 import numpy as np
 from svlm_core.config import StreamConfig
-from svlm_core.errors import ConfigError
+from svlm_core.errors import CacheFullError, ConfigError
 from svlm_core.evaluation.benchmarks.question import Question
 from svlm_core.evaluation.recording import Progress, thumbnail
 from svlm_core.frames import Chunk, Frame
@@ -76,14 +76,15 @@ class AskingSession(StreamSession):
 
         Args:
             model: the model.
-            config: the stream's settings; room for the longest question is made.
+            config: the stream's settings; its cache gets room for the longest question beside them.
             questions: all of one stretch of video.
 
         Raises:
             ConfigError: the policy cannot be copied.
         """
         waiting = [(_chunk_of(question, config.chunk_s), question) for question in questions]
-        super().__init__(model, with_room_for(model, config, [question for _, question in waiting]))
+        self._longest = max((_tokens(model, question) for _, question in waiting), default=0)
+        super().__init__(model, config)
         if self._policy.recompute:
             raise ConfigError(
                 f"policy {config.policy} computes its window anew from pictures and cannot be asked aside; "
@@ -107,10 +108,23 @@ class AskingSession(StreamSession):
             self.answers.append(_answer(question, result, chunk, self.config.chunk_s))
         return super().step(chunk, vision, budget, query)
 
+    def check_query(self, query: Query) -> None:
+        """Any question of this benchmark may be asked: there is room."""
+
     @property
     def done(self) -> bool:
         """Whether all questions have been answered; the rest of the video is of no use then."""
         return not self._waiting
+
+    def _capacity(self, config: StreamConfig, tokens: int, grid: tuple[int, int, int]) -> int:
+        capacity = super()._capacity(config, tokens, grid) + self._longest
+        if not self._policy.bounded or capacity <= self._model.max_positions:
+            return min(capacity, self._model.max_positions)
+        raise CacheFullError(
+            f"the stream and a question of {self._longest} tokens need a KV cache of {capacity} tokens, "
+            f"{self._model.name} knows only {self._model.max_positions} positions; shorten vision_window_s, "
+            "text_window_tokens or max_visual_tokens"
+        )
 
     def _aside(self, chunk: Chunk, vision: VisionInput, query: Query) -> ChunkResult:
         if not self.cache_tokens:
@@ -151,8 +165,9 @@ def answer_streaming(
     answered = 0
     try:
         for _ in StreamRun(source, session):
-            progress.update(len(session.answers) - answered)
-            answered = len(session.answers)
+            if len(session.answers) > answered:
+                progress.update(len(session.answers) - answered)
+                answered = len(session.answers)
             if session.done:
                 source.close()
                 break
@@ -185,11 +200,7 @@ def answer_offline(
 
 def with_room_for(model: StreamModel, config: StreamConfig, questions: Iterable[Question]) -> StreamConfig:
     """The settings with a max_query_tokens that lets all questions be asked."""
-    lengths = [
-        len(model.tokenizer.encode(question.text, add_special_tokens=False, split_special_tokens=True))
-        for question in questions
-    ]
-    most = max([config.max_query_tokens, *lengths])
+    most = max([config.max_query_tokens, *(_tokens(model, question) for question in questions)])
     return config.replace({"max_query_tokens": most}, "the longest question")
 
 
@@ -208,6 +219,10 @@ def sample_evenly(frames: Iterable[Frame], most: int) -> list[Frame]:
     if kept[-1] is not last:
         kept.append(last)
     return [kept[i] for i in np.unique(np.linspace(len(kept) - 1, 0, most).round().astype(int))]
+
+
+def _tokens(model: StreamModel, question: Question) -> int:
+    return len(model.tokenizer.encode(question.text, add_special_tokens=False, split_special_tokens=True))
 
 
 def _chunk_of(question: Question, chunk_s: float) -> int:

@@ -115,8 +115,13 @@ class ChatClient:
         self._pace = Pace(endpoint.requests_per_s, sleep)
         self._opener = build_opener(_NoRedirect)
 
-    def ask(self, messages: Sequence[Message]) -> str:
-        """The words of the reply.
+    def ask(self, messages: Sequence[Message], read: Callable[[str], str] = str) -> str:
+        """What the reply says.
+
+        Args:
+            messages: the conversation.
+            read: makes of the reply's words what is wanted of them; a reply that it refuses with NoReplyError
+                is not kept, so that it can be asked for again.
 
         Raises:
             NoReplyError: this request came to nothing.
@@ -132,11 +137,12 @@ class ChatClient:
         }
         key = self._cache.key(endpoint.url, body)
         reply = self._cache.get(key)
-        if reply is None:
-            reply = self._request(body)
-            _words(reply)  # only what can be read is kept
-            self._cache.put(key, reply)
-        return _words(reply)
+        if reply is not None:
+            return read(_words(reply))
+        reply = self._request(body)
+        said = read(_words(reply))
+        self._cache.put(key, reply)
+        return said
 
     def _request(self, body: dict[str, Any]) -> dict[str, Any]:
         """Attempts until one succeeds, with longer and longer waits between them."""

@@ -29,7 +29,8 @@ NONSENSE = "nonsense reply"
 
 FIRST, SECOND, TIE = "A", "B", "tie"
 
-Ask = Callable[[Sequence[Message]], str]
+Ask = Callable[[Sequence[Message], Callable[[str], str]], str]
+"""ChatClient.ask"""
 
 RUBRIC_VERSION = 1  # stands in the report; another wording is another judge
 
@@ -106,7 +107,7 @@ def judge_pair(comparison: Comparison, ask: Ask) -> Votes:
     """
     ours, theirs = comparison.ours, comparison.theirs
     orders = ((ours, theirs), (theirs, ours))
-    return Votes(*(read_vote(ask(messages(comparison, first, second))) for first, second in orders))
+    return Votes(*(ask(messages(comparison, first, second), read_vote) for first, second in orders))
 
 
 def messages(comparison: Comparison, first: str, second: str) -> list[Message]:
