@@ -88,12 +88,13 @@ def _stretch(asked: list[Question], answer_all: AnswerAll, videos: Path, folder:
         with open_source(str(path)) as source:
             length_s = _length_s(source)
         asked = [_inside(question, length_s) for question in asked]
-        parts = [part for question in asked for part in expand(question)]
+        inside = [question for question in asked if question.at_s <= length_s]
+        parts = [part for question in inside for part in expand(question)]
 
         def open_until(at_s: float) -> Source:
             return Clip(open_source(str(path)), start_s, math.ceil(at_s))
 
-        answers = answer_all(open_until, parts, _Quiet())
+        answers = answer_all(open_until, parts, _Quiet()) if parts else []
     except SvlmError as error:
         answers, reason, details = getattr(error, "answers", []), BROKEN_VIDEO, str(error)
     found = {answer.question.id: answer for answer in answers}

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ from svlm_core.stream.defaults import stream_config
 from svlm_core.stream.run import StreamRun
 from svlm_core.stream.session import StreamSession
 
-SEED, LENGTH_S = 1_000_007, 30
+SEED, LENGTH_S = 1_000_007, 22
 CAPACITY = {"full_capacity_tokens": 3000}  # the embedded model knows 4096 positions
 
 
@@ -64,17 +64,17 @@ def answers(model: StreamModel, asked: Sequence[Question], **fields: object) -> 
     return {answer.question.id: answer.reply for answer in found}
 
 
-@pytest.mark.parametrize("policy", ["streaming", "full", "window", "native-positions", "last-frames"])
+@pytest.mark.parametrize("policy", ["streaming", "full", "native-positions", "last-frames"])
 def test_the_stream_never_hears_of_a_question(policy: str, model: StreamModel) -> None:
-    settings = config(model, policy=policy, temperature=0.7)  # its random state must go on, too
-    plain = StreamRun(WorldSource(SEED, LENGTH_S), StreamSession(model, settings))
+    given_config = config(model, policy=policy, temperature=0.7)  # its random state must go on, too
+    plain = StreamRun(WorldSource(SEED, LENGTH_S), StreamSession(model, given_config))
     alone = [[event.text for event in events] for _, events in plain]
-    asked = [question(f"q{n}", at_s) for n, at_s in enumerate((0, 0.5, 1, 7, 7, 19.2, 30))]
-    session = AskingSession(model, settings, asked)
+    asked = [question(f"q{n}", at_s) for n, at_s in enumerate((0, 0.5, 1, 7, 7, 19.2, 22))]
+    session = AskingSession(model, given_config, asked)
     run = StreamRun(WorldSource(SEED, LENGTH_S), session)
     assert [[event.text for event in events] for _, events in run] == alone
     assert any(alone), "the stream said nothing: choose another world"
-    assert [answer.seen_until_s for answer in session.answers] == [1, 1, 1, 7, 7, 20, 30]
+    assert [answer.seen_until_s for answer in session.answers] == [1, 1, 1, 7, 7, 20, 22]
 
 
 def test_questions_do_not_colour_one_another(model: StreamModel) -> None:
@@ -99,7 +99,7 @@ def test_long_questions_get_room(model: StreamModel) -> None:
 
 
 def test_questions_after_the_end_have_no_answer(model: StreamModel) -> None:
-    assert set(answers(model, [question("in", 30), question("after", 31)])) == {"in"}
+    assert set(answers(model, [question("in", 22), question("after", 23)])) == {"in"}
 
 
 def test_a_window_that_is_computed_anew_cannot_be_asked(model: StreamModel) -> None:
@@ -114,6 +114,7 @@ def test_the_offline_path_sees_frames_of_all_the_time_before(model: StreamModel)
     assert answer.jpeg[:2] == b"\xff\xd8"
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 400), st.integers(1, 40))
 def test_frames_are_sampled_evenly(count: int, most: int) -> None:
     rgb = np.zeros((28, 28, 3), np.uint8)

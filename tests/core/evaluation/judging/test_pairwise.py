@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from judge_server import judge_server, Preference
 import numpy as np
@@ -143,6 +143,7 @@ def test_the_interval_is_that_of_a_plain_bootstrap_over_videos() -> None:
     assert found["high"] == pytest.approx(np.percentile(means, 97.5), abs=0.02)
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.integers(0, 4)), max_size=40))
 def test_intervals_hold_the_mean(items: list[tuple[float, int]]) -> None:
     found = mean_with_interval([value for value, _ in items], [video for _, video in items], 0)
