@@ -40,10 +40,7 @@ class Preference:
         self.mark, self.share, self.seed, self.ties = mark, share, seed, ties
 
     def __call__(self, body: dict[str, Any]) -> str:
-        text = body["messages"][-1]["content"]
-        first, second = re.search(
-            r"## Commentary A\n(.*?)\n\n## Commentary B\n(.*)", text, re.DOTALL
-        ).groups()
+        first, second = shown(body)
         drawn = self._drawn(*sorted((first, second)))
         if drawn < self.ties:
             return "TIE"
@@ -53,6 +50,30 @@ class Preference:
     def _drawn(self, *texts: str) -> float:
         digest = hashlib.sha256("\0".join([str(self.seed), *texts]).encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64
+
+
+class Taste:
+    """Prefers one of any two texts for a reason of its own, whatever order they come in."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __call__(self, body: dict[str, Any]) -> str:
+        first, second = shown(body)
+        if first == second:
+            return "TIE"
+        return "A" if self._liking(first) > self._liking(second) else "B"
+
+    def _liking(self, text: str) -> bytes:
+        return hashlib.sha256(f"{self.seed} {text}".encode()).digest()
+
+
+def shown(body: dict[str, Any]) -> tuple[str, str]:
+    """The two texts of a judge's prompt."""
+    text = body["messages"][-1]["content"]
+    found = re.search(r"## Commentary A\n(.*?)\n\n## Commentary B\n(.*)", text, re.DOTALL)
+    assert found
+    return found[1], found[2]
 
 
 class JudgeServer:
