@@ -25,7 +25,13 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["svlm_core*", "svlm_ros*"]),
     package_data={
-        "svlm_core": ["checkpoints/tiny/*", "evaluation/report.html", "training/page.html", "py.typed"],
+        "svlm_core": [
+            "checkpoints/tiny/*",
+            "evaluation/*.html",
+            "evaluation/*.css",
+            "training/page.html",
+            "py.typed",
+        ],
         "svlm_ros": ["py.typed"],
     },
     data_files=[
@@ -75,6 +81,7 @@ setup(
         "cuda": ["flash-attn>=2.7"],
         "quantize": ["torchao>=0.16"],
         "plot": ["matplotlib>=3.8"],
+        "eval": [*MODEL, "sacrebleu>=2.4", "rouge-score>=0.1.2"],  # text scores of svlm eval events
         "dev": [
             "flake8>=7",  # with the plugins that ament_flake8 brings on a ROS installation
             "flake8-blind-except>=0.2",
@@ -96,7 +103,9 @@ setup(
             "pytest-timeout>=2.3",
             "ros-kilted-ament-flake8>=0.19",
             "ros-kilted-ament-pep257>=0.19",
+            "rouge-score>=0.1.2",
             "ruff>=0.6",
+            "sacrebleu>=2.4",
             "types-PyYAML",
         ],
     },

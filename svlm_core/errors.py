@@ -47,6 +47,10 @@ class QueryError(SvlmError):
     """A question cannot be asked: it is empty or too long, or too many wait already."""
 
 
+class EndpointError(SvlmError):
+    """A model behind an HTTP endpoint cannot be asked at all: nobody there, or the key or name is wrong."""
+
+
 class EngineClosedError(SvlmError):
     """A chunk was handed to a stream that has been closed, or whose engine has."""
 

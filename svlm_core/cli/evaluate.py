@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`svlm eval world`: hours of an unseen world against its truth. `svlm eval bag`: a recording."""
+"""`svlm eval world`: hours of an unseen world against its truth. `svlm eval bag`: a recording. Benchmarks."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pathlib import Path
 import sys
 from typing import Any, TYPE_CHECKING
 
+from svlm_core.cli import compare, events, pairs, questions
 from svlm_core.cli.settings import add_model_options, load
 from svlm_core.config import POLICIES
 from svlm_core.errors import ConfigError
@@ -89,6 +90,10 @@ def add_parser(verbs: Any) -> None:
     bag.add_argument("--out", type=Path, required=True, metavar="DIR", help="made if it does not exist")
     add_model_options(bag)
     bag.set_defaults(run=run_bag)
+    pairs.add_parsers(actions)
+    questions.add_parsers(actions)
+    events.add_parser(actions)
+    compare.add_parser(actions)
 
 
 def run_world(options: argparse.Namespace) -> int:

@@ -50,7 +50,7 @@ import torch
 EVENTS, CAPTIONS, VIDEO = "events.jsonl", "captions.vtt", "annotated.mp4"
 METRICS, TIMING, REPORT = "metrics.json", "timing.json", "report.html"
 
-_THUMBNAIL_PX = 168  # width of the report's pictures
+THUMBNAIL_PX = 168  # width of the report's pictures
 _JPEG_QUALITY = 82
 
 
@@ -139,7 +139,7 @@ def evaluate_recording(
                 assert run.last is not None
                 results.append(run.last)
                 shown = heard.text or sentences.about(heard)
-                moments.append(Moment(heard, _chunk_ms(run.last), _thumbnail(chunk) if shown else b""))
+                moments.append(Moment(heard, _chunk_ms(run.last), thumbnail(chunk) if shown else b""))
                 before, received = received, run.summary().frames_received
                 progress.update(received - before)
         except KeyboardInterrupt:
@@ -224,12 +224,12 @@ def _heard(chunk: Chunk, events: Sequence[CommentaryEvent], origin_ns: int, chun
     return Heard(origin_ns + chunk.index * chunk_ns, origin_ns + (chunk.index + 1) * chunk_ns, words)
 
 
-def _thumbnail(chunk: Chunk) -> bytes:
+def thumbnail(chunk: Chunk) -> bytes:
     """The chunk's newest frame as a small JPEG."""
     rgb = chunk.frames[-1].rgb
-    scale = _THUMBNAIL_PX / rgb.shape[1]
+    scale = THUMBNAIL_PX / rgb.shape[1]
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-    size = (_THUMBNAIL_PX, max(1, round(rgb.shape[0] * scale)))
+    size = (THUMBNAIL_PX, max(1, round(rgb.shape[0] * scale)))
     bgr = cv2.cvtColor(cv2.resize(rgb, size, interpolation=smooth), cv2.COLOR_RGB2BGR)
     _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return jpeg.tobytes()

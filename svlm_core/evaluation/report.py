@@ -47,8 +47,8 @@ def render_report(evaluation: Evaluation) -> str:
     pictured = _pictured(shown)
     starts_s = [(chunk.start_ns - evaluation.origin_ns) / NS_PER_S for chunk in heard]
     chunk_s = metrics["settings"]["chunk_s"]
-    page = Template(files("svlm_core.evaluation").joinpath("report.html").read_text(encoding="utf-8"))
-    return page.substitute(
+    return page("report.html").substitute(
+        style=style(),
         title=escape(f"What was said about {metrics['camera']}"),
         subtitle=escape(_subtitle(metrics)),
         stopped=_stopped(metrics["stopped"]),
@@ -65,7 +65,7 @@ def render_report(evaluation: Evaluation) -> str:
         ),
         tables="".join(_tables(metrics, timing)),
         settings="".join(_settings(metrics["settings"])),
-        footer=escape(_footer()),
+        footer=escape(footer()),
     )
 
 
@@ -87,19 +87,20 @@ def _stopped(reason: str | None) -> str:
 def _cards(metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> Iterable[str]:
     if metrics["truth"]:
         right = round((metrics["event_accuracy"] or 0) * metrics["n_events"])
-        yield _card(_percent(metrics["event_accuracy"]), f"of events right: {right} of {metrics['n_events']}")
+        yield card(_percent(metrics["event_accuracy"]), f"of events right: {right} of {metrics['n_events']}")
         memory = metrics["accuracy_by_kind"].get("memory")
         if memory is not None:
-            yield _card(_percent(memory), "of memories right")
-        yield _card(_percent(metrics["silence_precision"]), "of its silences right")
-        yield _card(_percent(metrics["silence_recall"]), "of quiet moments kept silent")
+            yield card(_percent(memory), "of memories right")
+        yield card(_percent(metrics["silence_precision"]), "of its silences right")
+        yield card(_percent(metrics["silence_recall"]), "of quiet moments kept silent")
     else:
-        yield _card(str(metrics["events"]), "events; no truth was given, so none is judged")
-    yield _card(f"{timing['chunk_ms_p50']:.1f} ms", f"a chunk, median; p99 {timing['chunk_ms_p99']:.1f} ms")
-    yield _card(f"{metrics['chunks']}", f"chunks, {metrics['silent_chunks']} of them silent")
+        yield card(str(metrics["events"]), "events; no truth was given, so none is judged")
+    yield card(f"{timing['chunk_ms_p50']:.1f} ms", f"a chunk, median; p99 {timing['chunk_ms_p99']:.1f} ms")
+    yield card(f"{metrics['chunks']}", f"chunks, {metrics['silent_chunks']} of them silent")
 
 
-def _card(figure: str, words: str) -> str:
+def card(figure: str, words: str) -> str:
+    """A figure in large letters, and what it is."""
     return f'<div class="card"><b>{escape(figure)}</b><span>{escape(words)}</span></div>'
 
 
@@ -204,7 +205,18 @@ def _percent(share: float | None) -> str:
     return "\N{EN DASH}" if share is None else f"{100 * share:.1f} %"
 
 
-def _footer() -> str:
+def page(name: str) -> Template:
+    """A page of this package, with holes."""
+    return Template(files("svlm_core.evaluation").joinpath(name).read_text(encoding="utf-8"))
+
+
+def style() -> str:
+    """What all pages look like."""
+    return files("svlm_core.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+
+
+def footer() -> str:
+    """Which svlm made a page."""
     try:
         return f"svlm {version('svlm_ros')}"
     except PackageNotFoundError:  # run from a folder that was never installed
