@@ -39,16 +39,12 @@ class NumericsError(SvlmError):
     """The model gave NaN or infinity for one stream; that stream has forgotten everything and begins anew."""
 
 
-class EndpointError(SvlmError):
-    """A language model's server refused, or did not answer after all attempts."""
-
-
 class QueryError(SvlmError):
     """A question cannot be asked: it is empty or too long, or too many wait already."""
 
 
 class EndpointError(SvlmError):
-    """A model behind an HTTP endpoint cannot be asked at all: nobody there, or the key or name is wrong."""
+    """A model behind an HTTP endpoint cannot be asked: nobody is there, or it refuses, or gives no answer."""
 
 
 class EngineClosedError(SvlmError):
