@@ -66,7 +66,6 @@ def run(options: argparse.Namespace) -> int:
             _svlm("eval", "world", *stream, "--seconds", str(options.seconds), "--json", str(finished))
             finished.replace(figures)
         runs[name] = json.loads(figures.read_text())
-    from svlm_core.evaluation.side_by_side import runs_table  # needs torch
 
     print(runs_table(runs))
     return 0

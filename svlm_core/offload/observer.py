@@ -25,10 +25,10 @@ import time
 from svlm_core.errors import ConfigError
 from svlm_core.offload import backend, wire
 from svlm_core.offload.actions import Began, Came, Count, Dropped, Landed, Parted
-from svlm_core.offload.http import Page, Pages, StatusServer
 from svlm_core.offload.metrics import CONTENT_TYPE, Metrics
 from svlm_core.offload.serving import DEFAULT_METRICS
 from svlm_core.offload.session import Session
+from svlm_core.offload.status import Page, Pages, StatusServer
 from svlm_core.offload.vitals import Verdict, Vitals
 
 LOG = logging.getLogger(__name__)

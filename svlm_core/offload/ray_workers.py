@@ -34,11 +34,6 @@ from svlm_core.offload.worker_link import listen_to_workers
 from svlm_core.offload.workers import EXIT_ERROR, WorkerConfig, WorkerKeys
 import zmq
 
-try:
-    import ray
-except ModuleNotFoundError as error:
-    raise MissingPackageError(f"--ray needs {error.name}: pip install 'svlm_ros[ray]'") from error
-
 LOG = logging.getLogger(__name__)
 
 
@@ -59,27 +54,27 @@ class _Actor:
 class RayProcess:
     """A worker that runs as an actor."""
 
-    def __init__(self, actor: Any, running: Any) -> None:
+    def __init__(self, ray: Any, actor: Any, running: Any) -> None:
         """Made by RayLauncher, of a handle and of what its `serve` will return; lives as long as this."""
-        self._actor, self._running = actor, running
+        self._ray, self._actor, self._running = ray, actor, running
 
     def exit_code(self) -> int | None:
         """As of WorkerProcess."""
         if not self.wait(0.0):
             return None
         try:
-            return int(ray.get(self._running))
-        except ray.exceptions.RayError as error:
+            return int(self._ray.get(self._running))
+        except self._ray.exceptions.RayError as error:
             LOG.error("an actor ended: %s", " ".join(str(error).split())[:500])
             return EXIT_ERROR
 
     def kill(self) -> None:
         """As of WorkerProcess."""
-        ray.kill(self._actor)
+        self._ray.kill(self._actor)
 
     def wait(self, timeout_s: float) -> bool:
         """As of WorkerProcess."""
-        ended, _ = ray.wait([self._running], timeout=timeout_s)
+        ended, _ = self._ray.wait([self._running], timeout=timeout_s)
         return bool(ended)
 
 
@@ -95,7 +90,9 @@ class RayLauncher:
 
         Raises:
             ConfigError: there is no such cluster, or it has not enough GPUs.
+            MissingPackageError: Ray is not installed.
         """
+        self._ray = ray = _load_ray()
         self._keys: WorkerKeys | None = None
         here: dict[str, Any] = {} if address else {"include_dashboard": False}
         try:
@@ -121,7 +118,7 @@ class RayLauncher:
     @contextmanager
     def listen(self, backend: zmq.Socket) -> Iterator[str]:
         """As of Launcher; only the actors are let in."""
-        with listen_to_workers(backend, ray.util.get_node_ip_address()) as (endpoint, self._keys):
+        with listen_to_workers(backend, self._ray.util.get_node_ip_address()) as (endpoint, self._keys):
             yield endpoint
 
     def start(self, config: WorkerConfig) -> RayProcess:
@@ -130,13 +127,22 @@ class RayLauncher:
         told = msgspec.structs.replace(config, device=kind, keys=self._keys)
         gpus = int(_on_gpu(config.device))
         # no restarts by Ray: an actor that comes back must be told of its streams, so the front starts it
-        kind_of_actor: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Actor)
+        kind_of_actor: Any = self._ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Actor)
         actor = kind_of_actor.remote()
-        return RayProcess(actor, actor.serve.remote(msgspec.json.encode(told)))
+        return RayProcess(self._ray, actor, actor.serve.remote(msgspec.json.encode(told)))
 
     def close(self) -> None:
         """Leave the cluster: what still runs of ours ends."""
-        ray.shutdown()
+        self._ray.shutdown()
+
+
+def _load_ray() -> Any:
+    """Ray, which changes the environment of whoever imports it: so not before it is wanted."""
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(f"--ray needs {error.name}: pip install 'svlm_ros[ray]'") from error
+    return ray
 
 
 def _on_gpu(device: str) -> bool:

@@ -45,6 +45,8 @@ QUIET_MS = 500
 
 
 class Server:
+    """A server with keys, and robots that know it."""
+
     def __init__(self, rig: ServeRig, store: KeyStore) -> None:
         self.endpoint, self.lines, self.store = rig.endpoint, rig.lines, store
 

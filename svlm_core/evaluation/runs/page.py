@@ -122,10 +122,11 @@ def _excluded_note(accounting: Mapping[str, Any]) -> str:
 
 
 def _excluded(accounting: Mapping[str, Any]) -> str:
-    lines = "".join(
-        f"<tr><td>{escape(item['id'])}</td><td>{escape(item['reason'])}</td><td>{escape(item['details'])}</td></tr>"
+    rows = [
+        [escape(item[name]) for name in ("id", "reason", "details")]
         for item in accounting["list"][:MAX_EXCLUDED]
-    )
+    ]
+    lines = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows)
     return f"<table>{lines}</table>" if lines else ""
 
 
@@ -145,7 +146,8 @@ def _sample(record: Record, folder: Path) -> str:
     path = picture_path(folder, record["id"])
     picture = ""
     if path.exists():
-        picture = f'<img alt="" loading="lazy" src="data:image/jpeg;base64,{b64encode(path.read_bytes()).decode()}">'
+        data = b64encode(path.read_bytes()).decode()
+        picture = f'<img alt="" loading="lazy" src="data:image/jpeg;base64,{data}">'
     fields = "".join(
         f"<dt>{escape(words(name))}</dt><dd>{escape(_plain(value))}</dd>"
         for name, value in record.items()

@@ -206,7 +206,7 @@ def test_a_new_key_under_an_old_name_shuts_the_old_key_out(server: Server) -> No
 
 
 def test_nobody_gets_in_when_nobody_answers(server: Server) -> None:
-    """libzmq's default is to let everybody in once the thread that checks keys is gone."""
+    """By default libzmq lets everybody in once the thread that checks keys is gone."""
     keys = server.keys()
     server.security.close()
     with server.context.socket(zmq.DEALER) as client:

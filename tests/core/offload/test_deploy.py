@@ -81,7 +81,7 @@ def test_what_is_kept_lies_where_the_service_may_write() -> None:
 
 
 def test_nothing_closes_the_devices_of_the_gpu() -> None:
-    """ProtectClock allows one device, and with it forbids all others."""
+    """The setting ProtectClock allows one device, and with it forbids all others."""
     settings = dict(line.split("=", 1) for line in block("ini").splitlines() if re.match(r"\w+=", line))
     assert not {"PrivateDevices", "ProtectClock", "DevicePolicy", "DeviceAllow"} & set(settings)
     assert "MemoryDenyWriteExecute" not in settings

@@ -38,7 +38,8 @@ class Serving:
     """A Front in a thread of the test, with a worker process."""
 
     def __init__(self, **settings: object) -> None:
-        self.front = Front(ServeConfig(bind="tcp://127.0.0.1:*", **settings), LocalLauncher())  # type: ignore[arg-type]
+        config = ServeConfig(bind="tcp://127.0.0.1:*", **settings)  # type: ignore[arg-type]
+        self.front = Front(config, LocalLauncher())
         self.endpoint = ""
         self.ready = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)

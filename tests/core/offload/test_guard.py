@@ -115,7 +115,7 @@ def door() -> Iterator[Door]:
 
 
 def test_a_message_that_does_not_end_ends_its_connection(door: Door) -> None:
-    """libzmq keeps every part until the last one came, however many."""
+    """In libzmq every part waits until the last one came, however many there are."""
     part = raw_zmtp.frame(bytes(MIB), raw_zmtp.MORE)
     sent_bytes = 0
     with raw_zmtp.connect(door.endpoint) as robot, pytest.raises(OSError, match=r"Broken pipe|reset"):

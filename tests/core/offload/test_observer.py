@@ -21,9 +21,9 @@ import logging
 import socket
 
 import pytest
-from svlm_core.offload.http import parse_address, StatusServer
 from svlm_core.offload.observer import Observer
 from svlm_core.offload.serving import DEFAULT_METRICS
+from svlm_core.offload.status import parse_address, StatusServer
 
 
 @pytest.fixture

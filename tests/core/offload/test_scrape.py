@@ -27,9 +27,9 @@ import numpy as np
 from prometheus_client import CollectorRegistry, generate_latest, Histogram
 import pytest
 from svlm_core.errors import ConfigError
-from svlm_core.offload.http import Page, StatusServer
 from svlm_core.offload.metrics import CONTENT_TYPE, Metrics
 from svlm_core.offload.scrape import base_url, NoServerError, Scrape, scrape, Window
+from svlm_core.offload.status import Page, StatusServer
 
 READY = (True, "ready")
 BOUNDS = (0.01, 0.02, 0.05, 0.1, 0.5, 1.0)

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
 from svlm_core.errors import ConfigError
 from svlm_core.evaluation.runs.exclusions import account, Excluded, MISSING_VIDEO

@@ -27,8 +27,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from svlm_core.errors import ConfigError
-from svlm_core.offload import http as status
-from svlm_core.offload.http import MAX_CONNECTIONS, Page, parse_address, StatusServer
+from svlm_core.offload import status
+from svlm_core.offload.status import MAX_CONNECTIONS, Page, parse_address, StatusServer
 
 
 def broken() -> Page:
