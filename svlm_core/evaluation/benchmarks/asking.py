@@ -40,7 +40,7 @@ from svlm_core.stream.budget import ChunkBudget
 from svlm_core.stream.query import Query
 from svlm_core.stream.result import ChunkResult
 from svlm_core.stream.run import StreamRun
-from svlm_core.stream.session import StreamSession
+from svlm_core.stream.session import Hear, StreamSession
 
 _OFFLINE_MARGIN_TOKENS = 1024  # of the offline path's cache, for all that is neither frames nor question
 
@@ -99,6 +99,7 @@ class AskingSession(StreamSession):
         vision: VisionInput | None = None,
         budget: ChunkBudget | None = None,
         query: Query | None = None,
+        hear: Hear | None = None,
     ) -> ChunkResult:
         """As StreamSession.step, after the questions of this chunk have been answered."""
         vision = vision or self.preprocess(chunk)
@@ -106,7 +107,7 @@ class AskingSession(StreamSession):
             question = self._waiting.pop()[1]
             result = self._aside(chunk, vision, Query(question.text, question.id))
             self.answers.append(_answer(question, result, chunk, self.config.chunk_s))
-        return super().step(chunk, vision, budget, query)
+        return super().step(chunk, vision, budget, query, hear)
 
     def check_query(self, query: Query) -> None:
         """Any question of this benchmark may be asked: there is room."""
