@@ -21,7 +21,7 @@ keys between them, where that is permitted, and a relay on loopback, which also 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 import itertools
 import logging
