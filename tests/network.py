@@ -22,8 +22,8 @@ anyone, as Wi-Fi does: no reset, no end of stream, only silence.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 import os
 import selectors
 import shutil
@@ -266,10 +266,3 @@ def why_no_namespaces() -> str:
             return ""
     except OSError as error:
         return f"network namespaces are not permitted here: {error}"
-
-
-@contextmanager
-def network(kind: str) -> Iterator[Network]:
-    """A network of the kind `namespaces` or `proxy`."""
-    with Namespaces() if kind == "namespaces" else Proxy() as made:
-        yield made

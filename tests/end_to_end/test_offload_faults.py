@@ -454,7 +454,8 @@ class Eager:
         hello = wire.pack(wire.Hello(wire.VERSION, self.SESSION))
         with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
             secure_client(socket, None, self._endpoint)
-            socket.rcvhwm, socket.rcvbuf, socket.linger = 1, 4096, 0
+            if not self._reads:  # nothing is to lie and wait here
+                socket.rcvhwm, socket.rcvbuf = 1, 4096
             socket.connect(self._endpoint)
             socket.send_multipart(hello)
             while not isinstance(welcome := reader.read(socket.recv_multipart()), wire.Welcome):

@@ -21,10 +21,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-from svlm_core.evaluation.benchmarks.asking import Answer
 from svlm_core.evaluation.benchmarks.question import Question, read_yes_no, YES, YES_OR_NO
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from svlm_core.evaluation.benchmarks.asking import Answer
 
 TASK = "Proactive Output"
 POLLS = "polls"  # in Question.about: the moments at which it is asked
