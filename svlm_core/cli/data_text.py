@@ -23,10 +23,12 @@ from pathlib import Path
 import sys
 from typing import Any
 
+from svlm_core.chat.client import ChatClient
+from svlm_core.chat.endpoint import Endpoint, KEY_VARIABLE
+from svlm_core.chat.reply_cache import ReplyCache
 from svlm_core.cli.data_look import print_problems
 from svlm_core.data.annealing import AnnealSettings, chosen
 from svlm_core.data.cleaning import clean
-from svlm_core.data.endpoint import Endpoint, EndpointSettings, KEY_VARIABLE
 from svlm_core.data.problems import BROKEN_SAMPLE, Problems
 from svlm_core.data.seek_index import SampleFile, SampleWriter
 from svlm_core.data.sentences import sentences
@@ -36,6 +38,7 @@ from svlm_core.errors import ConfigError, SourceError
 from tqdm import tqdm
 
 _CACHE = "answers"
+_ATTEMPTS, _TIMEOUT_S = 5, 120.0
 
 
 def add_clean(actions: Any) -> None:
@@ -92,15 +95,22 @@ def _add_endpoint(parser: argparse.ArgumentParser, required: bool) -> None:
     )
 
 
-def _endpoint(options: argparse.Namespace, folder: Path) -> Endpoint:
-    return Endpoint(
-        EndpointSettings(options.endpoint, options.judge, options.requests_per_minute), folder / _CACHE
+def _judge(options: argparse.Namespace, folder: Path) -> ChatClient:
+    if not options.requests_per_minute > 0:
+        raise ConfigError(f"--requests-per-minute must be above 0, got {options.requests_per_minute}")
+    endpoint = Endpoint(
+        options.endpoint,
+        options.judge,
+        requests_per_s=options.requests_per_minute / 60,
+        timeout_s=_TIMEOUT_S,
+        attempts=_ATTEMPTS,
     )
+    return ChatClient(endpoint, ReplyCache(folder / _CACHE))
 
 
 def run_clean(options: argparse.Namespace) -> int:
     """Clean transcripts, one after the other."""
-    endpoint = _endpoint(options, options.out)
+    judge = _judge(options, options.out)
     counts: Counter[str] = Counter()
     problems = Problems()
     for path in options.transcripts:
@@ -115,7 +125,7 @@ def run_clean(options: argparse.Namespace) -> int:
         problems.merge(transcript.problems)
         said = sentences(in_order(transcript.words)[0])
         with tqdm(total=len(said), unit="sentence", desc=path.name, file=sys.stderr) as bar:
-            cleaned = clean(said, options.about, endpoint, bar.update)
+            cleaned = clean(said, options.about, judge, bar.update)
         write_words(cleaned.words, target)
         counts += cleaned.counts
     print(", ".join(f"{count} x {kind}" for kind, count in counts.items()) or "nothing to clean")
@@ -130,7 +140,7 @@ def run_anneal(options: argparse.Namespace) -> int:
         raise ConfigError(f"{options.out}: would be overwritten; name another file")
     samples = SampleFile(options.samples)
     given = options.endpoint and options.judge
-    endpoint = _endpoint(options, options.out.parent) if given else None
+    judge = _judge(options, options.out.parent) if given else None
     rejected: Counter[str] = Counter()
     problems = Problems()
     with (
@@ -139,7 +149,7 @@ def run_anneal(options: argparse.Namespace) -> int:
     ):
         each = samples.each(lambda _, error: problems.add(BROKEN_SAMPLE, str(error)))
         kept = 0
-        for _, sample in chosen(_counted(each, bar), settings, endpoint, rejected):
+        for _, sample in chosen(_counted(each, bar), settings, judge, rejected):
             writer.write_line(sample.moved(samples.path.parent, options.out.parent).to_line())
             kept += 1
     print(json.dumps({"chosen": kept, "rejected": dict(rejected), "problems": problems.as_json()}, indent=1))

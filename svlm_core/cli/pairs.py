@@ -22,6 +22,7 @@ from pathlib import Path
 import sys
 from typing import Any
 
+from svlm_core.chat.cost import CHARACTERS_PER_TOKEN, Cost, IMAGE_TOKENS
 from svlm_core.cli.run_options import (
     add_judge_options,
     add_run_options,
@@ -38,7 +39,6 @@ from svlm_core.config import POLICIES
 from svlm_core.errors import ConfigError
 from svlm_core.evaluation.benchmarks import inf_streams, livesports
 from svlm_core.evaluation.benchmarks.segment import Segment, Stretch
-from svlm_core.evaluation.judging.cost import CHARACTERS_PER_TOKEN, Cost, IMAGE_TOKENS
 from svlm_core.evaluation.judging.pairwise import Comparison, messages, RUBRIC_VERSION
 from svlm_core.evaluation.runs.exclusions import Excluded
 from svlm_core.evaluation.runs.provenance import file_hash, open_run

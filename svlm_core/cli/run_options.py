@@ -23,11 +23,12 @@ from pathlib import Path
 import sys
 from typing import Any, TYPE_CHECKING
 
+from svlm_core.chat.client import ChatClient
+from svlm_core.chat.cost import Cost
+from svlm_core.chat.endpoint import Endpoint, KEY_VARIABLE
+from svlm_core.chat.reply_cache import ReplyCache
 from svlm_core.cli.settings import add_model_options, load
 from svlm_core.errors import ConfigError
-from svlm_core.evaluation.judging.cost import Cost
-from svlm_core.evaluation.judging.endpoint import ChatClient, Endpoint
-from svlm_core.evaluation.judging.reply_cache import ReplyCache
 from svlm_core.evaluation.runs.exclusions import Excluded
 from svlm_core.evaluation.runs.provenance import file_hash, model_hash
 from svlm_core.evaluation.runs.records import Record, Records, Shard
@@ -83,7 +84,7 @@ def add_judge_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--judge-model", default="", metavar="NAME", help="its name there")
     group.add_argument(
         "--key-variable",
-        default="OPENAI_API_KEY",
+        default=KEY_VARIABLE,
         metavar="NAME",
         help="environment variable that holds the key (default: %(default)s)",
     )
@@ -118,6 +119,7 @@ def endpoint(options: argparse.Namespace, max_tokens: int, url: str = "", model:
         options.timeout_s,
         options.attempts,
         max_tokens,
+        seed=0,
     )
 
 

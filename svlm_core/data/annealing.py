@@ -22,8 +22,9 @@ from dataclasses import dataclass
 import json
 import math
 
+from svlm_core.chat.batch import ask_all
+from svlm_core.chat.client import ChatClient
 from svlm_core.data.cleaning import json_in
-from svlm_core.data.endpoint import Endpoint
 from svlm_core.data.figures import silence_s
 from svlm_core.data.sample import Sample
 from svlm_core.data.sentences import sentences
@@ -63,7 +64,7 @@ class AnnealSettings:
 def chosen(
     samples: Iterable[tuple[int, Sample]],
     settings: AnnealSettings,
-    endpoint: Endpoint | None,
+    judge: ChatClient | None,
     rejected: Counter[str],
     batch: int = 64,
 ) -> Iterator[tuple[int, Sample]]:
@@ -72,15 +73,15 @@ def chosen(
     Args:
         samples: number and sample.
         settings: which are good enough.
-        endpoint: judges the live share; may be None if that is 0.
+        judge: judges the live share; may be None if that is 0.
         rejected: counts by reason.
         batch: samples that are judged at once.
 
     Raises:
-        ConfigError: a live share is asked for and there is no endpoint.
+        ConfigError: a live share is asked for and there is no judge.
         EndpointError: the endpoint refuses or cannot be reached.
     """
-    if settings.min_live_share and endpoint is None:
+    if settings.min_live_share and judge is None:
         raise ConfigError("a live share is judged by a language model: give --endpoint and --judge")
     waiting: list[tuple[int, Sample]] = []
     for number, sample in samples:
@@ -89,25 +90,25 @@ def chosen(
             continue
         waiting.append((number, sample))
         if len(waiting) >= batch:
-            yield from _live(waiting, settings, endpoint, rejected)
+            yield from _live(waiting, settings, judge, rejected)
             waiting = []
-    yield from _live(waiting, settings, endpoint, rejected)
+    yield from _live(waiting, settings, judge, rejected)
 
 
 def _live(
     samples: list[tuple[int, Sample]],
     settings: AnnealSettings,
-    endpoint: Endpoint | None,
+    judge: ChatClient | None,
     rejected: Counter[str],
 ) -> Iterator[tuple[int, Sample]]:
-    if endpoint is None or not settings.min_live_share:
+    if judge is None or not settings.min_live_share:
         yield from samples
         return
     questions = [
         json.dumps([sentence.text for sentence in sentences(sample.words)], ensure_ascii=False)
         for _, sample in samples
     ]
-    shares = endpoint.ask_all(INSTRUCTION, questions, _understand, lambda done: None)
+    shares = ask_all(judge, INSTRUCTION, questions, _understand, lambda done: None)
     for item, share in zip(samples, shares, strict=True):
         if share is None:
             rejected[UNJUDGED] += 1

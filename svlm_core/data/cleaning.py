@@ -21,7 +21,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 import json
 
-from svlm_core.data.endpoint import Endpoint
+from svlm_core.chat.batch import ask_all
+from svlm_core.chat.client import ChatClient
 from svlm_core.data.sentences import Sentence
 from svlm_core.data.words import Word
 
@@ -58,21 +59,21 @@ class Cleaned:
 
 
 def clean(
-    said: Sequence[Sentence], topic: str, endpoint: Endpoint, progress: Callable[[int], object]
+    said: Sequence[Sentence], topic: str, judge: ChatClient, progress: Callable[[int], object]
 ) -> Cleaned:
     """Have every sentence judged; one on which no answer makes sense is kept and counted as UNJUDGED.
 
     Args:
         said: all sentences of one video, in order.
         topic: what the video is about, for the judge; may be "".
-        endpoint: whom to ask.
+        judge: asks the language model.
         progress: called with the number of sentences done.
 
     Raises:
         EndpointError: the endpoint refuses or cannot be reached.
     """
     questions = [_question(said, number, topic) for number in range(len(said))]
-    verdicts = endpoint.ask_all(INSTRUCTION, questions, _understand, progress)
+    verdicts = ask_all(judge, INSTRUCTION, questions, _understand, progress)
     counts: Counter[str] = Counter()
     words: list[Word] = []
     for sentence, verdict in zip(said, verdicts, strict=True):

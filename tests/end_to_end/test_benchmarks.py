@@ -25,7 +25,8 @@ import subprocess
 import sys
 from typing import Any
 
-from judge_server import completion, judge_server, JudgeServer, Preference, Taste
+from chat_server import chat_server, ChatServer, completion
+from planted_judges import Preference, Taste
 import pytest
 from silent_progress import Silent
 from svlm_core.cli.main import main
@@ -64,7 +65,7 @@ def svlm(capfd: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-def inf_streams(data: Path, out: Path, server: JudgeServer, *more: object) -> list[object]:
+def inf_streams(data: Path, out: Path, server: ChatServer, *more: object) -> list[object]:
     judge = [
         "--judge-url",
         server.url,
@@ -87,7 +88,7 @@ def result(out: Path) -> dict[str, Any]:
 def first_run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One whole run of the embedded model against itself without memory."""
     out = tmp_path_factory.mktemp("first") / "run"
-    with judge_server(Taste(seed=4)) as server:
+    with chat_server(Taste(seed=4)) as server:
         words = inf_streams(data, out, server, "--baseline", "policy:last-frames")
         assert main(["eval", *map(str, words)]) == 0
         assert len({json.dumps(body) for body in server.bodies}) == len(server.bodies), (
@@ -119,7 +120,7 @@ def test_swapping_the_sides_mirrors_the_rate(first_run: Path, data: Path, svlm: 
             "\n".join(json.dumps(json.loads(line)["said"]) for line in lines)
         )
     rates = []
-    with judge_server(Taste(seed=4)) as server:
+    with chat_server(Taste(seed=4)) as server:
         for ours, theirs in (("ours", "theirs"), ("theirs", "ours")):
             files = ("--predictions", tmp_path / f"{ours}.jsonl", "--baseline", tmp_path / f"{theirs}.jsonl")
             code, said = svlm(*inf_streams(data, tmp_path / ours, server, *files))
@@ -144,7 +145,7 @@ def test_a_judge_that_does_not_judge_is_in_no_rate(
     shutil.copytree(
         first_run, out, ignore=shutil.ignore_patterns("judged-*", "replies", "run.json", "result.json")
     )
-    with judge_server(reply) as server:
+    with chat_server(reply) as server:
         words = inf_streams(data, out, server, "--baseline", "policy:last-frames")
         code, said = svlm(*words)
         assert code == 1 and reason in said
@@ -163,7 +164,7 @@ def test_missing_videos_and_uncovered_segments(data: Path, svlm: Run, tmp_path: 
     said = {"video": "a.mp4", "chunk_start": 0, "chunk_end": 12, "previous": "none", "items": []}
     (tmp_path / "short.jsonl").write_text(json.dumps(said))
     files = ("--predictions", tmp_path / "short.jsonl", "--baseline", tmp_path / "short.jsonl")
-    with judge_server(lambda body: "A") as server:
+    with chat_server(lambda body: "A") as server:
         code, text = svlm(*inf_streams(data, tmp_path / "run", server, *files))
         assert code == 1 and "do not cover" in text and "--max-excluded" in text
         assert result(tmp_path / "run")["accounting"]["counted"] == 2
@@ -185,7 +186,7 @@ def test_sides_that_were_told_different_things_are_not_compared(
     }
     (tmp_path / "p.jsonl").write_text(json.dumps(published))
     files = ("--predictions", tmp_path / "p.jsonl", "--baseline", tmp_path / "p.jsonl")
-    with judge_server(lambda body: "A") as server:
+    with chat_server(lambda body: "A") as server:
         code, text = svlm(*inf_streams(data, tmp_path / "run", server, *files))
         assert code == 1 and "--previous-of-files" in text
         code, text = svlm(
@@ -198,7 +199,7 @@ def test_sides_that_were_told_different_things_are_not_compared(
 def test_both_sides_begin_with_the_same_words(previous: str, data: Path, svlm: Run, tmp_path: Path) -> None:
     out = tmp_path / "run"
     more = ("--baseline", "policy:window", "--previous", previous, "--start-s", 12)
-    with judge_server(lambda body: "TIE") as server:
+    with chat_server(lambda body: "TIE") as server:
         code, text = svlm(*inf_streams(data, out, server, *more))
     assert code == 0, text
     told = {}
@@ -213,7 +214,7 @@ def test_a_captioner_behind_an_endpoint_is_a_baseline(data: Path, svlm: Run, tmp
     def reply(body: dict[str, Any]) -> str:
         return "Something moves. It stops." if body["model"] == "captioner" else "B"
 
-    with judge_server(reply) as server:
+    with chat_server(reply) as server:
         more = (
             "--baseline",
             "captioner",
@@ -234,7 +235,7 @@ def test_a_captioner_behind_an_endpoint_is_a_baseline(data: Path, svlm: Run, tmp
 
 
 def test_the_cost_is_shown_and_nothing_is_asked_without_yes(data: Path, svlm: Run, tmp_path: Path) -> None:
-    with judge_server(lambda body: "A") as server:
+    with chat_server(lambda body: "A") as server:
         words = [
             w
             for w in inf_streams(data, tmp_path / "run", server, "--baseline", "policy:window")
@@ -247,7 +248,7 @@ def test_the_cost_is_shown_and_nothing_is_asked_without_yes(data: Path, svlm: Ru
 
 def test_shards_give_the_same_figures(first_run: Path, data: Path, svlm: Run, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with judge_server(Taste(seed=4)) as server:
+    with chat_server(Taste(seed=4)) as server:
         words = inf_streams(data, out, server, "--baseline", "policy:last-frames")
         for number in (2, 3, 1):
             code, text = svlm(*words, "--shard", f"{number}/3")
@@ -264,7 +265,7 @@ def test_interrupted_at_random_and_resumed_the_result_is_the_same(
 ) -> None:
     out, chance = tmp_path / "run", random.Random(7)
     expected = result(first_run)
-    with judge_server(Taste(seed=4)) as server:
+    with chat_server(Taste(seed=4)) as server:
         words = inf_streams(data, out, server, "--baseline", "policy:last-frames")
         interrupted = 0
         while interrupted < INTERRUPTIONS:
@@ -399,7 +400,7 @@ def test_livesports_cc_with_published_captions(data: Path, svlm: Run, tmp_path: 
     (tmp_path / "cc.json").write_text(json.dumps([event]))
     caption = {"video_id": "a", "event_id": 3, "begin": 2.0, "end": 12.0, "pred": "Alright!"}
     (tmp_path / "gpt.jsonl").write_text(json.dumps(caption))
-    with judge_server(Preference("Alright!", 1.0, seed=0)) as server:
+    with chat_server(Preference("Alright!", 1.0, seed=0)) as server:
         judge = ("--judge-url", server.url, "--judge-model", "stand-in", "--yes")
         sides = ("--baseline", tmp_path / "gpt.jsonl", "--previous", "truth", "--previous-of-files", "truth")
         words = (
@@ -438,7 +439,7 @@ def test_figures_by_hand() -> None:
 @pytest.mark.slow  # twelve starts of Python with torch
 def test_killed_at_random_the_result_is_the_same(first_run: Path, data: Path, tmp_path: Path) -> None:
     out, chance = tmp_path / "run", random.Random(3)
-    with judge_server(Taste(seed=4)) as server:
+    with chat_server(Taste(seed=4)) as server:
         words = inf_streams(data, out, server, "--baseline", "policy:last-frames")
         command = [sys.executable, "-m", "svlm_core.cli", "eval", *map(str, words)]
         for _ in range(INTERRUPTIONS):

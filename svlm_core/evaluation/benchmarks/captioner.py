@@ -22,10 +22,11 @@ from itertools import groupby
 import re
 
 import cv2
+from svlm_core.chat.client import ChatClient, Message
+from svlm_core.chat.reply import NoReplyError
 from svlm_core.errors import ConfigError
 from svlm_core.evaluation.benchmarks.asking import sample_evenly
 from svlm_core.evaluation.benchmarks.narration import Narration, Spoken
-from svlm_core.evaluation.judging.endpoint import ChatClient, Message, NoReplyError
 from svlm_core.evaluation.recording import Progress
 from svlm_core.frames import Frame, NS_PER_S
 from svlm_core.sources.source import Source
@@ -74,9 +75,9 @@ class CaptionerSide:
             own = " ".join(words.text for words in spoken).split()[-_OWN_WORDS:]
             said_before = " ".join([*previous.split(), *own])
             try:
-                reply = self._client.ask(_messages(frames, prompt, said_before))
+                reply = self._client.ask(_messages(frames, prompt, said_before), str)
             except NoReplyError as error:
-                return Narration(start_s, end_s, spoken, stopped=f"at {begin_s:g} s: {error.reason}")
+                return Narration(start_s, end_s, spoken, stopped=f"at {begin_s:g} s: {error}")
             end_s = begin_s + (frames[-1].stamp_ns / NS_PER_S - index * self._chunk_s)
             end_s = min(begin_s + self._chunk_s, max(end_s, begin_s + 1))
             spoken += _spread(reply, begin_s, end_s)

@@ -27,13 +27,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from svlm_core.chat.reply import NoReplyError, TIMED_OUT
 from svlm_core.errors import ConfigError, EndpointError, SvlmError
 from svlm_core.evaluation.benchmarks.narration import from_json, Narration, Side, to_json
 from svlm_core.evaluation.benchmarks.pictures import Peeking
 from svlm_core.evaluation.benchmarks.predictions import FileSide
 from svlm_core.evaluation.benchmarks.question_run import CLOCK
 from svlm_core.evaluation.benchmarks.segment import Segment, Stretch
-from svlm_core.evaluation.judging.endpoint import NoReplyError
 from svlm_core.evaluation.judging.pairwise import Ask, Comparison, judge_pair, TIE, Votes
 from svlm_core.evaluation.judging.win_rate import mean_with_interval
 from svlm_core.evaluation.recording import Progress
@@ -219,9 +219,9 @@ class PairRun:
         try:
             votes = judge_pair(comparison, ask) if any(texts) else Votes(TIE, TIE)  # two silences are alike
         except NoReplyError as error:
-            reason, _, details = error.reason.partition(": ")
-            if error.reason.startswith("timed out"):
-                reason, details = "timed out", error.reason
+            reason, _, details = str(error).partition(": ")
+            if reason.startswith(TIMED_OUT):
+                reason, details = TIMED_OUT, str(error)
             return Excluded(segment.id, f"judge: {reason}", details).record()
         middle_s = (segment.start_s + segment.end_s) / 2
         share = (middle_s - stretch.start_s) / max(stretch.end_s - stretch.start_s, 1e-9)

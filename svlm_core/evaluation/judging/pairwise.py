@@ -23,7 +23,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 import re
 
-from svlm_core.evaluation.judging.endpoint import Message, NoReplyError, REFUSED
+from svlm_core.chat.client import Message
+from svlm_core.chat.reply import REFUSED
 
 NONSENSE = "nonsense reply"
 
@@ -124,12 +125,12 @@ def read_vote(reply: str) -> str:
     """FIRST, SECOND or TIE.
 
     Raises:
-        NoReplyError: it is a refusal or nonsense.
+        ValueError: it is a refusal or nonsense.
     """
     verdict = _VERDICT.match(reply)
     if verdict:
         return {"a": FIRST, "b": SECOND, "tie": TIE}[verdict.group(1).lower()]
     shown = " ".join(reply.split())[:60]
     if _APOLOGY.search(reply):
-        raise NoReplyError(f"{REFUSED}: {shown!r}")
-    raise NoReplyError(f"{NONSENSE}: {shown!r}")
+        raise ValueError(f"{REFUSED}: {shown!r}")
+    raise ValueError(f"{NONSENSE}: {shown!r}")

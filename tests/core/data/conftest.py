@@ -14,11 +14,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import json
 from pathlib import Path
 
-from chat_server import ChatServer, Reply
 import pytest
 from svlm_core.world.clip import write_clip
 
@@ -47,17 +46,3 @@ def talk(tmp_path: Path) -> MakeTalk:
         return path
 
     return write
-
-
-@pytest.fixture
-def chat() -> Iterator[Callable[[Reply], ChatServer]]:
-    """Starts servers that answer as they are told."""
-    servers: list[ChatServer] = []
-
-    def start(reply: Reply) -> ChatServer:
-        servers.append(ChatServer(reply))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()

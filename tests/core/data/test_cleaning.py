@@ -17,30 +17,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 import json
 from pathlib import Path
 from typing import Any
 
-from chat_server import ChatServer, Reply
+from chat_server import chat_server, ChatServer
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
+from svlm_core.chat.client import ChatClient
+from svlm_core.chat.endpoint import Endpoint
+from svlm_core.chat.reply_cache import ReplyCache
 from svlm_core.data.annealing import AnnealSettings, chosen, NOT_LIVE, TOO_SILENT
 from svlm_core.data.annealing import UNJUDGED as NOBODY
 from svlm_core.data.cleaning import clean, DELETE, EDIT, KEEP, UNJUDGED
-from svlm_core.data.endpoint import Endpoint, EndpointSettings
 from svlm_core.data.sample import Sample
 from svlm_core.data.sentences import MAX_WORDS, PAUSE_S, sentences
 from svlm_core.data.words import joined, spread, Word
 from svlm_core.errors import ConfigError
 
-Chat = Callable[[Reply], ChatServer]
 
-
-def asked(server: ChatServer, tmp_path: Path) -> Endpoint:
-    settings = EndpointSettings(server.url, "judge", 1e6, attempts=2)
-    return Endpoint(settings, tmp_path / "answers", sleep=lambda wait_s: None)
+def asked(server: ChatServer, tmp_path: Path) -> ChatClient:
+    endpoint = Endpoint(server.url, "judge", requests_per_s=0, attempts=2)
+    return ChatClient(endpoint, ReplyCache(tmp_path / "answers"))
 
 
 TIMES = st.integers(0, 60_000).map(lambda ms: ms / 1000)
@@ -61,7 +60,7 @@ def test_a_pause_ends_a_sentence() -> None:
     assert [sentence.text for sentence in sentences(words)] == ["he runs", "and"]
 
 
-def test_each_verdict_is_carried_out(chat: Chat, tmp_path: Path) -> None:
+def test_each_verdict_is_carried_out(tmp_path: Path) -> None:
     verdicts = {
         "He shoots.": {"verdict": "keep"},
         "By our beer.": {"verdict": "delete"},
@@ -70,24 +69,24 @@ def test_each_verdict_is_carried_out(chat: Chat, tmp_path: Path) -> None:
         "On and on.": {"verdict": "edit", "text": "word " * 50},
     }
 
-    def judge(body: dict[str, Any], number: int) -> tuple[int, str]:
+    def judge(body: dict[str, Any]) -> str:
         shown = json.loads(body["messages"][1]["content"])
         assert shown["about"] == "football"
-        return 200, f"Here you are: ```json\n{json.dumps(verdicts[shown['sentence']])}\n```"
+        return f"Here you are: ```json\n{json.dumps(verdicts[shown['sentence']])}\n```"
 
     words = [
         word
         for number, text in enumerate(verdicts)
         for word in spread(3.0 * number, 3.0 * number + 1.5, text)
     ]
-    server = chat(judge)
-    cleaned = clean(sentences(words), "football", asked(server, tmp_path), lambda done: None)
+    with chat_server(judge) as server:
+        cleaned = clean(sentences(words), "football", asked(server, tmp_path), lambda done: None)
     assert joined(cleaned.words) == "He shoots. It's a goal! What now? On and on."
     assert cleaned.counts == {KEEP: 1, DELETE: 1, EDIT: 1, UNJUDGED: 2}
     assert cleaned.words[:2] == words[:2]
     assert cleaned.words[2].start_s == 6.0
     assert cleaned.words[4].end_s == 7.5
-    shown = [json.loads(body["messages"][1]["content"]) for body in server.requests]
+    shown = [json.loads(body["messages"][1]["content"]) for body in server.bodies]
     first = next(question for question in shown if question["sentence"] == "He shoots.")
     assert first["before"] == []
     assert first["after"] == list(verdicts)[1:4]
@@ -98,12 +97,12 @@ def sample(number: int, silent_s: float = 0.0, text: str = "One. Two.") -> tuple
     return number, Sample(f"{number}.mp4", 0.0, 10.0, words)
 
 
-def test_the_last_stage_has_little_silence_and_live_words(chat: Chat, tmp_path: Path) -> None:
-    def judge(body: dict[str, Any], number: int) -> tuple[int, str]:
+def test_the_last_stage_has_little_silence_and_live_words(tmp_path: Path) -> None:
+    def judge(body: dict[str, Any]) -> str:
         texts = json.loads(body["messages"][1]["content"])
         if texts == ["Mumble."]:
-            return 200, '{"live": []}'
-        return 200, json.dumps({"live": [not text.startswith("Once") for text in texts]})
+            return '{"live": []}'
+        return json.dumps({"live": [not text.startswith("Once") for text in texts]})
 
     samples = [
         sample(0),
@@ -113,8 +112,8 @@ def test_the_last_stage_has_little_silence_and_live_words(chat: Chat, tmp_path: 
         sample(4, text="Mumble."),
     ]
     rejected: Counter[str] = Counter()
-    endpoint = asked(chat(judge), tmp_path)
-    kept = list(chosen(samples, AnnealSettings(3.0, 0.5), endpoint, rejected, batch=2))
+    with chat_server(judge) as server:
+        kept = list(chosen(samples, AnnealSettings(3.0, 0.5), asked(server, tmp_path), rejected, batch=2))
     assert [number for number, _ in kept] == [0, 3]
     assert rejected == {TOO_SILENT: 1, NOT_LIVE: 1, NOBODY: 1}
 

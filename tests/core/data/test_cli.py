@@ -27,14 +27,13 @@ import subprocess
 import sys
 from typing import Any
 
-from chat_server import ChatServer, Reply
+from chat_server import chat_server
 import pytest
 from svlm_core.cli.main import main
 from svlm_core.data.seek_index import SampleFile
 from svlm_core.data.transcript import read_transcript
 from svlm_core.world.bag import write_bag
 
-Chat = Callable[[Reply], ChatServer]
 MakeTalk = Callable[..., Path]
 
 
@@ -94,25 +93,25 @@ def test_anneal_chooses(built: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_clean_writes_transcripts_to_build_from(
-    chat: Chat, talk: MakeTalk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    talk: MakeTalk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "match.srt"
     path.write_text(
         "1\n00:00:01,000 --> 00:00:02,000\nA goal.\n\n2\n00:00:03,000 --> 00:00:04,000\nBuy it.\n"
     )
 
-    def judge(body: dict[str, Any], number: int) -> tuple[int, str]:
+    def judge(body: dict[str, Any]) -> str:
         asked = json.loads(body["messages"][1]["content"])["sentence"]
-        return 200, json.dumps({"verdict": "delete" if asked == "Buy it." else "keep"})
+        return json.dumps({"verdict": "delete" if asked == "Buy it." else "keep"})
 
-    server = chat(judge)
     out = tmp_path / "clean"
-    arguments = ["data", "clean", str(path), "--out", str(out), "--endpoint", server.url, "--judge", "j"]
-    assert main(arguments) == 0
-    assert "1 x delete" in capsys.readouterr().out
-    assert [word.text for word in read_transcript(out / "match.jsonl").words] == ["A", "goal."]
-    assert main(arguments) == 0
-    assert len(server.requests) == 2
+    with chat_server(judge) as server:
+        arguments = ["data", "clean", str(path), "--out", str(out), "--endpoint", server.url, "--judge", "j"]
+        assert main(arguments) == 0
+        assert "1 x delete" in capsys.readouterr().out
+        assert [word.text for word in read_transcript(out / "match.jsonl").words] == ["A", "goal."]
+        assert main(arguments) == 0
+        assert len(server.bodies) == 2
 
 
 def test_from_bag_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

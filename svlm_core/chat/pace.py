@@ -27,7 +27,7 @@ class Pace:
     def __init__(
         self,
         per_s: float,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Set the pace.
