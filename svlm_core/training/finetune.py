@@ -38,6 +38,7 @@ from svlm_core.stream.defaults import stream_config
 from svlm_core.training.clip import Clip, Renderer
 from svlm_core.training.dry_run import describe
 from svlm_core.training.finetune_recipe import FinetuneRecipe, Lora
+from svlm_core.training.optimizer import adamw
 from svlm_core.training.packing import Pack, pack
 from svlm_core.training.sft import is_main, last_checkpoint, WEIGHTS
 from svlm_core.training.spoken_loss import batch, SpokenLoss
@@ -134,15 +135,17 @@ class Finetuning:
         """
         arguments = _arguments(self.recipe, out, self.steps)
         objective = SpokenLoss(self.model)
+        recipe = self.recipe
+        optimizer = adamw(objective, recipe.learning_rate, recipe.vision_rate, recipe.weight_decay)
         trainer = ClipTrainer(
             model=objective,
             args=arguments,
             train_dataset=self.rows,
             data_collator=_only_item,
-            optimizers=(_optimizer(objective, self.recipe), None),
+            optimizers=(optimizer, None),
         )
-        if self.recipe.stream_steps and is_main():
-            trainer.add_callback(StreamEvaluation(trainer, self.model, self.config, self.recipe))
+        if recipe.stream_steps and is_main():
+            trainer.add_callback(StreamEvaluation(trainer, self.model, self.config, recipe))
         trainer.train(resume_from_checkpoint=last_checkpoint(out, arguments.world_size))
         target = out / "checkpoint"
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathered from all devices
@@ -277,25 +280,6 @@ def _lora(hf: Any, lora: Lora) -> Any:
     return get_peft_model(
         hf, LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=linear)
     )
-
-
-def _optimizer(objective: SpokenLoss, recipe: FinetuneRecipe) -> torch.optim.Optimizer:
-    """AdamW; matrices decay, biases and norms do not; the vision tower at its own rate."""
-    groups = []
-    for vision in (False, True):
-        for decays in (False, True):
-            parameters = [
-                parameter
-                for name, parameter in objective.named_parameters()
-                if parameter.requires_grad
-                and (parameter.ndim > 1) == decays
-                and (".visual." in name) == vision
-            ]
-            rate = recipe.learning_rate * (recipe.vision_rate if vision else 1.0)
-            decay = recipe.weight_decay if decays else 0.0
-            if parameters:
-                groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
-    return torch.optim.AdamW(groups, betas=(0.9, 0.95))
 
 
 def _export(hf: Any, model: StreamModel, config: StreamConfig, base: Path, target: Path) -> None:

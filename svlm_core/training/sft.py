@@ -30,7 +30,8 @@ from svlm_core.model.qwen_vl import QwenVL
 from svlm_core.model.vision import Patchifier
 from svlm_core.training.batches import StageBatches
 from svlm_core.training.objective import Objective
-from svlm_core.training.recipe import Recipe, Stage
+from svlm_core.training.optimizer import adamw
+from svlm_core.training.recipe import Recipe
 from svlm_core.training.samples import TAGS
 from svlm_core.training.tiny_model import FRAMES_PER_PATCH, make_model, MERGE, PATCH_PX
 from svlm_core.training.tokenizer import build_tokenizer
@@ -117,7 +118,7 @@ def _train_stage(recipe: Recipe, number: int, model: QwenVL, folder: Path) -> No
         args=arguments,
         train_dataset=StageBatches(recipe, number, model),
         data_collator=_only_item,
-        optimizers=(_optimizer(objective, stage), None),
+        optimizers=(adamw(objective, stage.learning_rate, stage.vision_rate, _WEIGHT_DECAY), None),
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(folder, recipe.processes))
     if is_main():
@@ -172,26 +173,6 @@ class StageTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         target: Any = self.model if model is None else model
         load_weights(target, Path(resume_from_checkpoint) / WEIGHTS)
-
-
-def _optimizer(objective: Objective, stage: Stage) -> torch.optim.Optimizer:
-    """AdamW; matrices decay, biases and norms do not; the vision tower at its own rate."""
-    groups = []
-    for vision in (False, True):
-        for decays in (False, True):
-            parameters = [
-                parameter
-                for name, parameter in objective.named_parameters()
-                if parameter.requires_grad
-                and (parameter.ndim > 1) == decays
-                and (".visual." in name) == vision
-            ]
-            rate = stage.learning_rate * (stage.vision_rate if vision else 1.0)
-            if parameters:
-                groups.append(
-                    {"params": parameters, "lr": rate, "weight_decay": _WEIGHT_DECAY if decays else 0.0}
-                )
-    return torch.optim.AdamW(groups, betas=(0.9, 0.95))
 
 
 def _only_item(items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
