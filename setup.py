@@ -50,7 +50,16 @@ setup(
                 "config/foxglove.json",
             ],
         ),
-        (f"share/{NAME}/training", ["training/tiny_world.yaml", "training/tiny_adapt.yaml"]),
+        (
+            f"share/{NAME}/training",
+            [
+                "training/tiny_world.yaml",
+                "training/tiny_adapt.yaml",
+                "training/qwen2_5_vl_7b.yaml",
+                "training/qwen2_5_vl_3b_lora.yaml",
+                "training/qwen3_vl_8b.yaml",
+            ],
+        ),
     ],
     install_requires=[  # what a robot needs that films and listens while the model runs elsewhere
         "numpy>=1.26",

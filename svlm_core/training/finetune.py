@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+import logging
 import os
 from pathlib import Path
 import shutil
@@ -29,13 +30,14 @@ from typing import Any
 
 import numpy as np
 from svlm_core.config import StreamConfig
-from svlm_core.errors import ConfigError
+from svlm_core.errors import ConfigError, SourceError
 from svlm_core.evaluation.world import evaluate_world
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import find_checkpoint, load_model
 from svlm_core.model.vision import PROCESSOR_FILES
 from svlm_core.stream.defaults import stream_config
 from svlm_core.training.clip import Clip, Renderer
+from svlm_core.training.disk_clips import DiskClips
 from svlm_core.training.dry_run import describe
 from svlm_core.training.finetune_recipe import FinetuneRecipe, Lora
 from svlm_core.training.optimizer import adamw
@@ -51,6 +53,8 @@ from torch.utils.data import Dataset, SequentialSampler
 from tqdm import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
 import yaml
+
+log = logging.getLogger(__name__)
 
 
 class Rows(Dataset[dict[str, Any]]):
@@ -76,8 +80,21 @@ class Rows(Dataset[dict[str, Any]]):
         return batch(self.pack(index))
 
     def pack(self, index: int) -> Pack:
-        """A row."""
-        return pack([self._renderer.render(self._clips[int(i)]) for i in self._rows[index]], self._silence)
+        """A row; clips that cannot be read are left out of it, by name and at every run alike.
+
+        Raises:
+            SourceError: none of the row's can be read.
+        """
+        rendered = []
+        for number in self._rows[index]:
+            try:
+                rendered.append(self._renderer.render(self._clips[int(number)]))
+            except SourceError as error:
+                log.warning("left out of the training: %s", error)
+                broken = error
+        if not rendered:
+            raise broken
+        return pack(rendered, self._silence)
 
 
 @dataclass(frozen=True)
@@ -107,11 +124,13 @@ class Finetuning:
         Raises:
             ModelError: the base cannot be loaded.
             ConfigError: a stream setting is wrong.
+            SourceError: the file of samples cannot be read.
         """
         device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
         model = load_model(recipe.base, dtype=recipe.dtype, device=device)
         config = stream_config(model, (recipe.stream, "stream"))
-        clips = WorldClips(recipe.world)
+        clips: WorldClips | DiskClips
+        clips = WorldClips(recipe.world) if recipe.world else DiskClips(Path(recipe.data), config)
         rows = Rows(clips, len(clips), recipe, Renderer(model, config))
         return cls(recipe, model, config, len(clips), rows, _choose_what_learns(model, recipe))
 

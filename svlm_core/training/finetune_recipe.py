@@ -69,7 +69,8 @@ class FinetuneRecipe:
 
     Attributes:
         base: the checkpoint: a local folder, a hub id, or tiny.
-        world: clips of the synthetic world.
+        data: file of samples, as `svlm data build` writes it,
+        world: or clips of the synthetic world; one of the two.
         stream: StreamConfig fields that win over the checkpoint's own; clips are rendered for them and the
             new checkpoint asks for them.
         lora: adapt the language model by LoRA; not given: all of it.
@@ -95,7 +96,8 @@ class FinetuneRecipe:
     """
 
     base: str
-    world: WorldData
+    data: str = ""
+    world: WorldData | None = None
     stream: dict[str, Any] = field(default_factory=dict)
     lora: Lora | None = None
     language: bool = True
@@ -131,14 +133,16 @@ def load_finetune_recipe(path: Path) -> FinetuneRecipe:
     """
     data = read_yaml(path)
     try:
-        world = build(WorldData, take(data, "world", dict), "world")
+        if ("world" in data) == ("data" in data):
+            raise ConfigError("recipe: give data, a file of samples, or world, clips of the synthetic world")
+        world = build(WorldData, take(data, "world", dict), "world") if "world" in data else None
         lora = build(Lora, data["lora"] or {}, "lora") if "lora" in data else None
         recipe = build(FinetuneRecipe, {**data, "world": world, "lora": lora}, "recipe")
         if recipe.dtype not in DTYPES:
             raise ConfigError(f"recipe.dtype must be one of {', '.join(DTYPES)}; got {recipe.dtype!r}")
         if not (recipe.language or recipe.vision):
             raise ConfigError("recipe.language and recipe.vision are both false: nothing would be learned")
-        if world.overlap_s >= world.clip_s:
+        if world and world.overlap_s >= world.clip_s:
             raise ConfigError(f"world.overlap_s must be less than clip_s ({world.clip_s})")
         if recipe.stream_steps and {"fsdp", "deepspeed"} & recipe.trainer.keys():
             raise ConfigError("recipe.stream_steps: weights that are sharded cannot stream; set it to 0")

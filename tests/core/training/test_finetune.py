@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 import json
 import os
 from pathlib import Path
@@ -28,11 +29,21 @@ from typing import Any
 
 import pytest
 from svlm_core.cli import main
+from svlm_core.config import read_yaml
+from svlm_core.data.cut import cut, CutSettings
+from svlm_core.data.seek_index import samples_path, SampleWriter
+from svlm_core.data.words import spread
 from svlm_core.model.load import load_model
 from svlm_core.stream.defaults import stream_config
+from svlm_core.training.finetune_recipe import is_finetune, load_finetune_recipe
+from svlm_core.training.recipe import load_recipe
+from svlm_core.world.clip import write_clip
 import torch
+from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
+from transformers.models.qwen3_vl import modeling_qwen3_vl
 import yaml
 
+REPOSITORY = Path(__file__).parents[3]
 PATIENCE_S = 200.0
 RECIPE: dict[str, Any] = {
     "base": "tiny",
@@ -54,7 +65,8 @@ STEPS = 20
 def recipe(tmp_path: Path) -> Any:
     def write(**changes: Any) -> Path:
         path = tmp_path / f"recipe-{len(list(tmp_path.iterdir()))}.yaml"
-        path.write_text(yaml.safe_dump({**RECIPE, **changes}))
+        fields = {name: value for name, value in {**RECIPE, **changes}.items() if value is not None}
+        path.write_text(yaml.safe_dump(fields))
         return path
 
     return write
@@ -134,6 +146,7 @@ def test_lora_leaves_a_plain_checkpoint_behind(recipe: Any, tmp_path: Path) -> N
 
 BAD_RECIPES: list[tuple[dict[str, Any], str]] = [
     ({"learning_rat": 1.0}, "recipe: unknown field 'learning_rat'"),
+    ({"data": "samples.jsonl"}, "recipe: give data, a file of samples, or world"),
     ({"world": {"clips": 0}}, "world.clips must be above 0"),
     ({"world": {"clips": 4, "clip_s": 6, "overlap_s": 6}}, "world.overlap_s must be less than clip_s"),
     ({"language": False, "vision": False}, "nothing would be learned"),
@@ -144,6 +157,21 @@ BAD_RECIPES: list[tuple[dict[str, Any], str]] = [
     ({"trainer": {"fsdp": True}}, "trainer.fsdp shards over GPUs"),
     ({"base": "nowhere/at-all-here"}, "nowhere/at-all-here"),
 ]
+
+
+def test_samples_on_disk_are_trained_on_and_broken_ones_named(recipe: Any, tmp_path: Path) -> None:
+    truth = write_clip(4, 30, tmp_path / "match.mp4", lambda seconds: None)
+    said = [json.loads(line)["sentence"] or "" for line in truth.read_text().splitlines()]
+    words = [word for n, text in enumerate(said) for word in spread(n + 0.1, n + 0.9, text)]
+    samples = samples_path(tmp_path, "train")
+    with SampleWriter(samples) as writer:
+        for video in ("match.mp4", "gone.mp4"):
+            for sample in cut(video, words, 30.0, CutSettings(12.0, 6.0, 1), Counter()):
+                writer.write_line(sample.to_line())
+    path = recipe(world=None, data=str(samples), epochs=1, clips_per_row=4, rows_per_step=1)
+    output = finish(start(path, tmp_path / "out"))
+    assert "left out of the training: " in output and "gone.mp4" in output
+    assert load_model(str(tmp_path / "out" / "checkpoint")).stream_defaults["text_sink_tokens"] == 8
 
 
 def test_it_is_streamed_on_the_way_and_at_the_end(recipe: Any, tmp_path: Path) -> None:
@@ -162,6 +190,19 @@ def test_a_dry_run_shows_what_would_be_learned(
     printed = capsys.readouterr().out
     assert "16 x 5 epochs, 2 in a row, 2 rows in a step: 20 steps" in printed
     assert "[ ...<|im_end|>]" in printed and "<9 visual tokens>" in printed
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "training").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_recipe_of_ours_is_a_recipe_and_says_how_it_is_run(path: Path) -> None:
+    command, _, rest = path.read_text().partition("\n")
+    assert f"train training/{path.name} --out runs/" in command
+    assert rest.startswith("#\n# ")
+    if not is_finetune(read_yaml(path)):
+        assert load_recipe(path).stages
+        return
+    sharding = load_finetune_recipe(path).trainer.get("fsdp_config", {})
+    known = {name for module in (modeling_qwen2_5_vl, modeling_qwen3_vl) for name in dir(module)}
+    assert set(sharding.get("transformer_layer_cls_to_wrap", [])) <= known
 
 
 @pytest.mark.parametrize(("change", "message"), BAD_RECIPES)
