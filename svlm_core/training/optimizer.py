@@ -25,7 +25,7 @@ _BETAS = (0.9, 0.95)
 def adamw(
     module: nn.Module, learning_rate: float, vision_rate: float, weight_decay: float
 ) -> torch.optim.AdamW:
-    """AdamW over what learns; matrices decay, biases and norms do not.
+    """Optimise what learns by AdamW; matrices decay, biases and norms do not.
 
     Args:
         module: its parameters that need gradients are optimised.
