@@ -23,6 +23,7 @@ import sys
 from typing import Any, TYPE_CHECKING
 
 from svlm_core.cli import compare, events, pairs, questions
+from svlm_core.cli.interrupt import interrupt_noted
 from svlm_core.cli.settings import add_model_options, load
 from svlm_core.config import POLICIES
 from svlm_core.errors import ConfigError
@@ -43,7 +44,7 @@ def add_parser(verbs: Any) -> None:
         "world",
         help="accuracy and cost over hours of the synthetic world",
         description="Stream an unseen world, recorded-source speed, and compare every second with its truth. "
-        "Ctrl-C ends early and keeps what was measured; --resume goes on later.",
+        "Ctrl-C ends early, after the second under way, and keeps what was measured; --resume goes on later.",
     )
     world.add_argument(
         "--seed", type=int, default=FIRST_EVALUATION_SEED, help="which world (default: %(default)s)"
@@ -117,8 +118,9 @@ def run_world(options: argparse.Namespace) -> int:
     for policy in policies:
         settings = config.replace({"policy": policy}, "--policies") if policy else config
         name = f"world {options.seed} {policy or ''}".rstrip()
-        with tqdm(total=options.seconds, unit="s", desc=name, file=sys.stderr) as bar:
-            run = evaluate_world(model, settings, options.seed, options.seconds, bar, options.resume)
+        bar = tqdm(total=options.seconds, unit="s", desc=name, file=sys.stderr)
+        with bar, interrupt_noted() as noted:
+            run = evaluate_world(model, settings, options.seed, options.seconds, bar, options.resume, noted)
         runs[run["policy"]] = run
         if run["stopped"] == "interrupted":
             break

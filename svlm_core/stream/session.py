@@ -283,7 +283,7 @@ class StreamSession:
             self._said = self._text_so_far(context)
         except CacheFullError:
             raise
-        except Exception:
+        except BaseException:  # Ctrl-C, too: half a chunk is in the cache
             self.reset()
             raise
         return ChunkResult(self.words(said), tuple(said), tokens, context.cached_tokens, finish, stage_ms)
