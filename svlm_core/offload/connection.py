@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The thread that owns a robot's socket, and moves messages between it, the link and the exchange."""
+"""A robot's socket, and the thread that moves messages between it, the link and the exchange."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 import logging
 import math
+import select
 import socket as sockets
 import threading
 import time
@@ -54,7 +55,12 @@ Job = Callable[[float], object]
 
 
 class Connection:
-    """Keeps one link up, on a thread of its own."""
+    """Keeps one link up, on a thread of its own.
+
+    Whoever posts a job does it, and sends what is due then, if the thread is waiting just now: waking another
+    thread takes longer than that. So the thread waits without `_busy`, in poll() of descriptors: a zmq.Poller
+    would look at the socket meanwhile.
+    """
 
     def __init__(
         self,
@@ -89,6 +95,8 @@ class Connection:
         except BaseException:
             self._context.term()
             raise
+        self._busy = threading.Lock()  # of the link, the exchange and the sockets
+        self._jammed = False  # the socket took no more
         self._changed = threading.Condition()  # of everything below
         self.state = self._link.state
         self._jobs: deque[Job] = deque()
@@ -100,7 +108,7 @@ class Connection:
         self._thread.start()
 
     def post(self, job: Job) -> None:
-        """Have something done on the link's thread; it is given the monotonic time.
+        """Have something done now, or soon on the link's thread; it is given the monotonic time.
 
         Raises:
             EngineClosedError: the link is closed.
@@ -109,7 +117,14 @@ class Connection:
             if self._ended:
                 raise EngineClosedError("the link is closed")
             self._jobs.append(job)
-            self._alarm()
+        if self._busy.acquire(blocking=False):
+            try:
+                self._work_off()
+            finally:
+                self._busy.release()
+        with self._changed:
+            if not self._ended:
+                self._alarm()  # what it waits for is another time now, and something may have come
 
     def wait(self, until: Callable[[LinkState], bool], timeout_s: float | None) -> LinkState:
         """Wait for a state, or for the link's end; the state as it is then."""
@@ -142,39 +157,54 @@ class Connection:
         try:
             while not self._closing:
                 self._turn()
-            self._say_bye()
+            with self._busy:
+                self._say_bye()
         except Exception as error:
             LOG.exception("the link to %s has ended by itself", self._endpoint)
             end = EngineClosedError(f"the link has ended by itself: {error}")
-            self._link.refused(str(end), time.monotonic(), final=True)
-            self._tell_state()
+            with self._busy:
+                self._link.refused(str(end), time.monotonic(), final=True)
+                self._tell_state()
         finally:
             with self._changed:
                 self._ended = True
-                jobs = list(self._jobs)
                 self._changed.notify_all()
-            for job in jobs:
-                job(time.monotonic())
-            self._exchange.close(end)
-            self._disconnect()
+            with self._busy:
+                self._disconnect()
+                self._work_off()
+                self._exchange.close(end)
             self._context.term()
             self._wake.close()
             self._woken.close()
 
     def _turn(self) -> None:
         """Wait until something happens; then see to everything, in an order: what came before what is due."""
-        next_s = min(self._link.next_s, self._exchange.next_s)
-        poller = zmq.Poller()
-        for source in (self._woken, self._socket, self._monitor):
-            if source is not None:
-                poller.register(source, zmq.POLLIN)
-        poller.poll(max(0, math.ceil((next_s - time.monotonic()) * 1e3)))
+        self._wait()
         with suppress(BlockingIOError):
             self._woken.recv(_ALARMS_AT_ONCE)
-        self._receive()
-        self._watch()
-        self._act(self._link.tick(time.monotonic()))
-        self._tell_state()
+        with self._busy:
+            self._receive()
+            self._watch()
+            if self._jammed:
+                self._act(self._link.broke("the network takes nothing any more", time.monotonic()))
+            self._act(self._link.tick(time.monotonic()))
+            self._tell_state()
+            self._work_off()
+
+    def _wait(self) -> None:
+        poller = select.poll()
+        poller.register(self._woken, select.POLLIN)
+        with self._busy:
+            next_s = min(self._link.next_s, self._exchange.next_s)
+            for socket in (self._socket, self._monitor):
+                if socket is not None:
+                    if int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                        return  # a socket's descriptor speaks only once
+                    poller.register(int(socket.getsockopt(zmq.FD)), select.POLLIN)
+        poller.poll(max(0, math.ceil((next_s - time.monotonic()) * 1e3)))
+
+    def _work_off(self) -> None:
+        """Do what was posted, and send what is due."""
         while self._jobs:
             self._jobs.popleft()(time.monotonic())
         for message, pictures in self._exchange.due(time.monotonic()):
@@ -264,14 +294,18 @@ class Connection:
         if self._monitor is not None:
             self._monitor.close()
         self._socket = self._monitor = None
+        self._jammed = False
 
     def _send(self, message: wire.Message, pictures: tuple[bytes, ...] = ()) -> None:
         if self._socket is None:
             return
         try:
             self._socket.send_multipart(wire.pack(message, pictures), zmq.NOBLOCK)
-        except zmq.Again:
-            self._act(self._link.broke("the network takes nothing any more", time.monotonic()))
+        except BaseException as error:  # Ctrl-C, too: half of the message may be on its way
+            self._jammed = True  # the link's thread sees to it: no other may close what that waits for
+            self._alarm()
+            if not isinstance(error, zmq.Again):
+                raise
 
     def _say_bye(self) -> None:
         if self._link.state.name == LIVE and self._socket is not None:

@@ -16,8 +16,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 import logging
 import time
@@ -183,22 +183,20 @@ class Front:
             self._carry_out(sessions.leave(connection, Ended.REVOKED, now_s))
             return
         size_bytes = sum(map(len, parts))
-        self._observer.heard(user, size_bytes)
         within = self._within_limits(user.encode() or connection, size_bytes, now_s)
         try:
             message = reader.read([part.buffer for part in parts])
         except wire.WireError as error:
-            self._observer.unreadable(user, error)
             self._carry_out(sessions.refuse(connection, user, None, error.code))
+            self._observer.unreadable(user, size_bytes, error)
             return
-        if isinstance(message, wire.Ping):
-            self._observer.round_trip(user, message.round_trip_ms)
         if not within:
             self._carry_out(sessions.refuse(connection, user, message, Code.RATE, RATE_RETRY_S))
         elif connection in self._slow and not isinstance(message, wire.Hello):
             self._carry_out(sessions.refuse(connection, user, message, Code.SLOW))
         else:
             self._carry_out(sessions.receive(connection, user, message, parts[1:], now_s))
+        self._observer.heard(user, size_bytes, message)  # last: nobody waits for it
 
     def _within_limits(self, who: bytes, size_bytes: int, now_s: float) -> bool:
         limit = self._limits.get(who)
@@ -272,6 +270,7 @@ class Front:
         self._journal.expire(time.time() - self._config.keep_text_s)
 
     def _carry_out(self, actions: Sequence[Action]) -> None:
+        wrote_s: list[float] = []
         for action in actions:
             if isinstance(action, Reply):
                 self._reply(action)
@@ -280,19 +279,17 @@ class Front:
             elif isinstance(action, Save):
                 begin_s = time.perf_counter()
                 self._journal.save(action.record, time.time())
-                self._observer.wrote(time.perf_counter() - begin_s)
+                wrote_s.append(time.perf_counter() - begin_s)
             elif isinstance(action, Forget):
                 self._journal.forget(action.name)
             else:
                 self._observer.count(action)
+        for took_s in wrote_s:
+            self._observer.wrote(took_s)
 
 
-def _messages(socket: zmq.Socket) -> list[list[zmq.Frame]]:
+def _messages(socket: zmq.Socket) -> Iterator[list[zmq.Frame]]:
     """What has arrived, up to a number, so that nobody keeps the loop for himself."""
-    messages: list[list[zmq.Frame]] = []
-    while len(messages) < _AT_ONCE:
-        try:
-            messages.append(socket.recv_multipart(zmq.NOBLOCK, copy=False))
-        except zmq.Again:
-            break
-    return messages
+    with suppress(zmq.Again):
+        for _ in range(_AT_ONCE):
+            yield socket.recv_multipart(zmq.NOBLOCK, copy=False)

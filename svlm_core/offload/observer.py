@@ -96,12 +96,15 @@ class Observer:
             metrics.session_ended(what.reason)
             LOG.info("left", extra={"session": what.session, "reason": what.reason.value})
 
-    def heard(self, user: str, size_bytes: int) -> None:
-        """A message came from a robot."""
+    def heard(self, user: str, size_bytes: int, message: wire.FromRobot) -> None:
+        """A message came from a robot; a Ping says how long the one before took, 0 for not yet."""
         self._metrics.received(user, size_bytes)
+        if isinstance(message, wire.Ping) and message.round_trip_ms:
+            self._metrics.round_trip(user, message.round_trip_ms)
 
-    def unreadable(self, user: str, error: wire.WireError) -> None:
-        """A message breaks the protocol; its robot will be told no more than the code."""
+    def unreadable(self, user: str, size_bytes: int, error: wire.WireError) -> None:
+        """A message breaks the protocol; its robot is told no more than the code."""
+        self._metrics.received(user, size_bytes)
         LOG.warning("unreadable: %s", error, extra={"key": user, "code": error.code.value})
 
     def said(self, session: Session | None, message: wire.FromServer, size_bytes: int) -> None:
@@ -119,11 +122,6 @@ class Observer:
             LOG.info("welcome", extra={**about, "seq": message.last, "restored": message.restored.value})
         elif isinstance(message, wire.Result):
             LOG.debug("understood", extra={**about, "seq": message.seq, "ms": round(message.server_ms, 1)})
-
-    def round_trip(self, user: str, took_ms: float) -> None:
-        """A robot measured a heartbeat; 0 for not yet."""
-        if took_ms:
-            self._metrics.round_trip(user, took_ms)
 
     def wrote(self, took_s: float) -> None:
         """The journal took this long."""

@@ -126,7 +126,7 @@ class Session:
         frames = len(chunk.stamps_ns)
         self.newest, self.index, self.restored = chunk.seq, chunk.index, Restored.CACHE
         self.flight = Flight(chunk.seq, chunk.epoch, frames, now_s)
-        return [Came(self.user, frames), self._task(chunk, pictures)]
+        return [self._task(chunk, pictures), Came(self.user, frames)]
 
     def request(self, message: wire.Configure | wire.Check | wire.Size | wire.Reset) -> list[Action]:
         """Hand a request without objection to the worker."""
@@ -162,6 +162,12 @@ class Session:
     def tell(self, message: wire.FromServer) -> list[Action]:
         """Send something to the robot, if it is there and welcome: what it missed, its Welcome tells it."""
         return [Reply(self.connection, message)] if self.connection is not None and self.greet is None else []
+
+    def partly(self, partial: wire.Partial) -> list[Action]:
+        """Words of the chunk in work; those of an earlier one are late: its Result has overtaken them."""
+        flight = self.flight
+        meant = flight is not None and (flight.seq, flight.epoch) == (partial.seq, partial.epoch)
+        return self.tell(partial) if self.partial and meant else []
 
     def result_of(self, result: wire.Result, answer: backend.Answer, now_s: float) -> list[Action]:
         """The chunk in work is understood; a welcome follows, should a Hello wait for it."""

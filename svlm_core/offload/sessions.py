@@ -209,7 +209,7 @@ class Sessions:
         if isinstance(answer, wire.Result):
             return session.result_of(answer, message, now_s) + self._welcome(session)
         if isinstance(answer, wire.Partial):
-            return session.tell(answer) if session.partial and session.flight else []
+            return session.partly(answer)
         if isinstance(answer, wire.Done):
             return session.done(answer, message.settings)
         return self._failure(session, answer)

@@ -76,7 +76,7 @@ class _Flight:
 
 
 class Streams:
-    """Carries out what the front orders; every method belongs to one thread."""
+    """Carries out what the front orders; every method belongs to one thread, unless it says otherwise."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Streams:
             engine: used by this worker alone.
             model: that of the engine.
             config: the server's settings, which a robot's win over.
-            say: sends to the front.
+            say: sends to the front; from any thread.
             wake: lets the thread call work_off soon; from any thread.
         """
         self._engine, self._model, self._config = engine, model, config
@@ -211,7 +211,10 @@ class Streams:
                 self._soon(lambda: self._partial(flight, ids))
 
         def landed(future: Future[ChunkResult]) -> None:
-            self._soon(lambda: self._landed(flight, future))
+            try:
+                self._landed(flight, future)  # here, in the engine's thread: the robot waits for it
+            except Exception as error:
+                self._raise_soon(error)
 
         def prepare() -> None:
             try:
@@ -236,9 +239,9 @@ class Streams:
 
     def _landed(self, flight: _Flight, future: Future[ChunkResult]) -> None:
         """A chunk is understood, or is not."""
-        if future.cancelled():
-            return  # its stream was closed
         memory, message = flight.memory, flight.message
+        if future.cancelled() or memory.number not in self._memories:
+            return  # its stream was closed
         if error := future.exception():
             self._refused(memory, message, error)
             return
@@ -281,6 +284,12 @@ class Streams:
             },
         )
         self._say(backend.Answer(memory.number, wire.Error(code, seq=message.seq)))
+
+    def _raise_soon(self, error: Exception) -> None:
+        def fail() -> None:
+            raise error
+
+        self._soon(fail)
 
     def _soon(self, call: Callable[[], None]) -> None:
         self._later.put(call)

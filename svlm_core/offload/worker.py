@@ -35,6 +35,7 @@ from svlm_core.offload import backend, wire
 from svlm_core.offload.bell import Bell
 from svlm_core.offload.logs import log_to_stderr
 from svlm_core.offload.probe import Probe
+from svlm_core.offload.shared_socket import SharedSocket
 from svlm_core.offload.streams import is_device_error, Streams
 from svlm_core.offload.workers import EXIT_DEVICE, EXIT_ERROR, EXIT_OK, WorkerConfig
 from svlm_core.stream.defaults import stream_config
@@ -72,33 +73,34 @@ def serve(config: WorkerConfig, lifeline: int) -> int:
     Returns:
         One of the EXIT_ codes.
     """
-    context = zmq.Context()
-    front = context.socket(zmq.DEALER)
-    front.routing_id = config.name.encode()
-    if config.keys is not None:
-        front.curve_serverkey = config.keys.server.encode()
-        front.curve_publickey = config.keys.public.encode()
-        front.curve_secretkey = config.keys.secret.encode()
-    front.connect(config.endpoint)
-    encoder = msgspec.msgpack.Encoder()
+    with Bell() as bell:
+        socket = zmq.Context().socket(zmq.DEALER)
+        socket.routing_id = config.name.encode()
+        if config.keys is not None:
+            socket.curve_serverkey = config.keys.server.encode()
+            socket.curve_publickey = config.keys.public.encode()
+            socket.curve_secretkey = config.keys.secret.encode()
+        socket.connect(config.endpoint)
+        front = SharedSocket(socket, bell.ring)
 
-    def say(message: backend.FromWorker) -> None:
-        front.send(encoder.encode(message))
+        def say(message: backend.FromWorker) -> None:
+            front.send([msgspec.msgpack.encode(message)])
 
-    try:
-        model, settings = load(config)
-        with Engine(model, config.max_batch) as engine:
-            _serve(front, lifeline, engine, model, settings, say)
-        return EXIT_OK
-    except SvlmError as error:
-        say(backend.Failed(str(error)))
-        return EXIT_ERROR
-    finally:
-        context.destroy(linger=_FAREWELL_MS)
+        try:
+            model, settings = load(config)
+            with Engine(model, config.max_batch) as engine:
+                _serve(front, bell, lifeline, engine, model, settings, say)
+            return EXIT_OK
+        except SvlmError as error:
+            say(backend.Failed(str(error)))
+            return EXIT_ERROR
+        finally:
+            front.close(_FAREWELL_MS)
 
 
 def _serve(
-    front: zmq.Socket,
+    front: SharedSocket,
+    bell: Bell,
     lifeline: int,
     engine: Engine,
     model: StreamModel,
@@ -106,46 +108,48 @@ def _serve(
     say: Callable[[backend.FromWorker], None],
 ) -> None:
     reader: backend.Decoder[backend.ToWorker] = backend.Decoder(backend.ToWorker)
-    with Bell() as bell:
-        streams = Streams(engine, model, settings, say, bell.ring)
-        probe = Probe(engine, settings, streams.decoded)
-        poller = zmq.Poller()
-        for one in (front, bell, lifeline):
-            poller.register(one, zmq.POLLIN)
-        say(backend.Ready(model.name, str(model.device)))
-        beat_s = -math.inf
-        while True:
-            try:
-                if time.monotonic() - beat_s >= wire.HEARTBEAT_S:
-                    beat_s = time.monotonic()
-                    say(streams.health())  # before a probe begins, which is nobody's chunk
-                    probe.look(streams.since_decode_s)
-                events = dict(poller.poll(round(1000 * wire.HEARTBEAT_S)))
-                if bell.fileno() in events:
-                    bell.quiet()
-                    streams.work_off()
-            except Exception as error:
-                if is_device_error(error):
-                    _leave(front, error, say)
-                raise
-            if lifeline in events:
-                break  # the front is gone, and with it all that wait for an answer
-            if front in events:
-                parts = front.recv_multipart(copy=False)
-                order = reader.read([parts[0].buffer])
-                if isinstance(order, backend.Stop):
-                    break
-                streams.do(order, [part.buffer for part in parts[1:]])
-        engine.close()
-        streams.close()
+    streams = Streams(engine, model, settings, say, bell.ring)
+    probe = Probe(engine, settings, streams.decoded)
+    poller = zmq.Poller()
+    for one in (front, bell, lifeline):
+        poller.register(one, zmq.POLLIN)
+    say(backend.Ready(model.name, str(model.device)))
+    beat_s = -math.inf
+    events: dict[int, int] = {}
+    while lifeline not in events:  # else the front is gone, and with it all that wait for an answer
+        try:
+            if time.monotonic() - beat_s >= wire.HEARTBEAT_S:
+                beat_s = time.monotonic()
+                say(streams.health())  # before a probe begins, which is nobody's chunk
+                probe.look(streams.since_decode_s)
+            events = dict(poller.poll(round(1000 * wire.HEARTBEAT_S)))
+            bell.quiet()
+            streams.work_off()
+        except Exception as error:
+            if is_device_error(error):
+                _leave(front, error, say)
+            raise
+        if not _obey(front, reader, streams):
+            break
+    engine.close()
+    streams.close()
 
 
-def _leave(front: zmq.Socket, error: Exception, say: Callable[[backend.FromWorker], None]) -> NoReturn:
+def _obey(front: SharedSocket, reader: backend.Decoder[backend.ToWorker], streams: Streams) -> bool:
+    """Begin all that the front has ordered; whether to go on."""
+    while (parts := front.receive()) is not None:
+        order = reader.read([parts[0].buffer])
+        if isinstance(order, backend.Stop):
+            return False
+        streams.do(order, [part.buffer for part in parts[1:]])
+    return True
+
+
+def _leave(front: SharedSocket, error: Exception, say: Callable[[backend.FromWorker], None]) -> NoReturn:
     """End at once: threads may hang in the device's driver."""
     LOG.error("the device is broken", exc_info=error)
     say(backend.Failed(f"{type(error).__name__}: {' '.join(str(error).split())}", device=True))
-    front.close(linger=_FAREWELL_MS)
-    front.context.term()
+    front.close(_FAREWELL_MS)
     os._exit(EXIT_DEVICE)
 
 

@@ -88,6 +88,7 @@ class EngineStream:
         self._waiting: _Job | None = None
         self._running: _Job | None = None
         self._paused = self._closed = self._reset_wanted = False
+        self._came_s, self._period_s = time.monotonic(), 0.0  # of the newest chunk, and since the one before
 
     @property
     def config(self) -> StreamConfig:
@@ -184,6 +185,10 @@ class EngineStream:
         """Leave: the chunk in work ends after its step, a waiting one is cancelled, the memory is freed."""
         self._engine._leave(self)
 
+    def _comes_soon(self, now_s: float, within_s: float) -> bool:
+        """Whether a chunk is on its way, or the next is about due if the stream keeps its rhythm."""
+        return self._waiting is not None or abs(now_s - self._came_s - self._period_s) <= within_s
+
 
 class Engine:
     """Serves streams with one model; a context manager."""
@@ -194,8 +199,8 @@ class Engine:
         Args:
             model: used by this engine alone from now on.
             max_batch: most chunks in work at once.
-            batch_wait_s: how long a chunk waits for others to start with it. It waits for none if all streams
-                that could come are there.
+            batch_wait_s: how long a chunk waits for others to start with it; it waits only for streams whose
+                next chunk is due within that time.
         """
         self._model = model
         self._runner = Runner(model, batched=True)
@@ -266,7 +271,8 @@ class Engine:
         query: Query | None,
         hear: Hear | None,
     ) -> Future[ChunkResult]:
-        job = _Job(stream, chunk, budget, query, hear, time.monotonic())
+        now_s = time.monotonic()
+        job = _Job(stream, chunk, budget, query, hear, now_s)
         with self._changed:
             if self._closing or stream._closed:
                 raise EngineClosedError("this stream is closed")
@@ -274,6 +280,7 @@ class Engine:
                 job.since_s = replaced.since_s
                 replaced.done.cancel()
             stream._waiting = job
+            stream._period_s, stream._came_s = now_s - stream._came_s, now_s
         if vision is None:
             self._preprocessor.submit(self._preprocess, job)
         else:
@@ -365,12 +372,13 @@ class Engine:
         if not ready:
             return [], None
         ready.sort(key=lambda job: job.since_s)
-        running = len(self._running())
-        due_s = ready[0].since_s + self._batch_wait_s - time.monotonic()
-        full = running + len(ready) >= min(self._max_batch, len(able))
-        if not full and due_s > 0:
+        now_s, wait_s = time.monotonic(), self._batch_wait_s
+        free = self._max_batch - len(self._running())
+        others = [stream for stream in able if stream._running is None and stream._waiting not in ready]
+        due_s = ready[0].since_s + wait_s - now_s
+        if len(ready) < free and due_s > 0 and any(s._comes_soon(now_s, wait_s) for s in others):
             return [], due_s
-        taken = ready[: self._max_batch - running]
+        taken = ready[:free]
         for job in taken:
             job.stream._running, job.stream._waiting = job, None
         return taken, None

@@ -61,7 +61,11 @@ class Rig:
         self.config = small_config(**settings)
         self.said: list[Any] = []
         self.bell: queue.Queue[None] = queue.Queue()
-        self.streams = Streams(self.engine, model, self.config, self.said.append, lambda: self.bell.put(None))
+        self.streams = Streams(self.engine, model, self.config, self.say, lambda: self.bell.put(None))
+
+    def say(self, message: Any) -> None:
+        self.said.append(message)
+        self.bell.put(None)
 
     def do(self, order: Any, pictures: Any = ()) -> None:
         self.streams.do(order, [memoryview(picture) for picture in pictures])

@@ -19,6 +19,7 @@ from __future__ import annotations
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 import threading
+import time
 from typing import Any
 
 from hypothesis import given, HealthCheck, settings
@@ -291,6 +292,19 @@ def test_a_batch_forms_when_it_is_full_or_when_the_oldest_chunk_has_waited_long_
     assert single == 1 + 4, "vision, and a pass for each token"
     assert steps(5, FOR_EVER_S, silent=0) == single, "five cameras do not run in one batch"
     assert single <= steps(2, 0.05, silent=1) <= 2 * single, "the time-out did not start the batch"
+
+
+def test_no_batch_waits_for_a_stream_that_is_idle(small_model: StreamModel) -> None:
+    config, wait_s = small_config(max_new_tokens=1), 0.5
+    with Engine(small_model, batch_wait_s=wait_s) as engine:
+        busy, _ = (engine.open(config, Gate(WORD, closed=False)) for _ in range(2))
+        took_s = []
+        for index in range(5):
+            began_s = time.monotonic()
+            busy.step(chunk_at(index))
+            took_s.append(time.monotonic() - began_s)
+        assert took_s[0] >= wait_s, "the other was opened just now, and may be about to begin"
+        assert min(took_s) < wait_s / 2
 
 
 def test_under_overload_the_cameras_take_turns(small_model: StreamModel) -> None:
