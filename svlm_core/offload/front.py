@@ -29,8 +29,8 @@ from svlm_core.offload.actions import Action, Forget, Order, Reply, Save
 from svlm_core.offload.bell import Bell
 from svlm_core.offload.curve import ServerSecurity
 from svlm_core.offload.journal import Journal
-from svlm_core.offload.metrics import Ended
 from svlm_core.offload.observer import Observer
+from svlm_core.offload.outcome import Ended
 from svlm_core.offload.rates import RateLimit
 from svlm_core.offload.serving import ServeConfig
 from svlm_core.offload.sessions import RATE_RETRY_S, Sessions
@@ -249,7 +249,7 @@ class Front:
             self._backend.send_multipart(parts, zmq.NOBLOCK, copy=False)
         except zmq.Again:
             LOG.error("worker %s does not take its messages: killed", order.worker)
-            self._workers.kill(order.worker)
+            self._workers.kill(order.worker, time.monotonic())
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:  # it has ended: the next check finds out
                 raise
@@ -260,7 +260,10 @@ class Front:
         for name in self._workers.check(now_s):
             self._observer.worker_lost(self._workers.device(name))
             self._carry_out(self._sessions.worker_lost(name))
-        self._carry_out(self._sessions.tick(now_s))
+        mute = self._workers.mute
+        for name in mute:
+            self._observer.worker_mute(self._workers.device(name))
+        self._carry_out(self._sessions.tick(now_s, mute))
         sessions = self._sessions
         health = self._workers.health
         self._observer.beat(sessions.attached, len(sessions), health, sessions.draining, now_s)

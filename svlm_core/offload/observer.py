@@ -140,6 +140,10 @@ class Observer:
             since_decode_s=health.since_decode_s,
         )
 
+    def worker_mute(self, device: str) -> None:
+        """A worker is there, and does not answer."""
+        self._metrics.worker(device, up=False, running=0, waiting=0, since_decode_s=None)
+
     def worker_lost(self, device: str) -> None:
         """A worker has ended, and was started again."""
         self._vitals.worker_lost(device)

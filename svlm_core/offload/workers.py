@@ -29,6 +29,7 @@ from typing import Any, Protocol
 import msgspec
 from svlm_core.errors import SvlmError
 from svlm_core.offload import backend
+from svlm_core.offload.vitals import GONE_AFTER_S
 import zmq
 
 LOG = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ EXIT_OK, EXIT_ERROR, EXIT_DEVICE = 0, 1, 3
 STOP_S = 5.0  # from Stop to SIGKILL
 SILENT_S = 30.0  # a worker that says nothing for so long is killed; it says something every second
 STUCK_S = 120.0  # the same for one whose engine does not finish a step, captures and compilation included
+LOAD_S = 600.0  # the same for one that is started again and does not get ready; the first may download
+MUTE_S, MUTE_STEP_S = GONE_AFTER_S, 30.0  # after that much of either, robots are told
+DIE_S = 30.0  # a killed one that is still there then hangs in the kernel, as in a device's driver
 RESTARTS, RESTARTS_S = (
     3,
     60.0,
@@ -183,6 +187,8 @@ class _Slot:
     served: bool = False  # whether any of its processes was ever ready
     failed: backend.Failed | None = None
     health: backend.Health | None = None
+    mute: bool = False
+    killed_s: float | None = None
     deaths_s: deque[float] = field(default_factory=lambda: deque(maxlen=RESTARTS + 1))
     broken_s: deque[float] = field(default_factory=lambda: deque(maxlen=DEVICE_RESTARTS + 1))
 
@@ -209,6 +215,11 @@ class Workers:
     def health(self) -> dict[str, backend.Health | None]:
         """What every worker's engine does, None while it is not ready."""
         return {name: slot.health if slot.ready else None for name, slot in self._slots.items()}
+
+    @property
+    def mute(self) -> list[str]:
+        """Those that should answer and did not, when they were checked last."""
+        return [name for name, slot in self._slots.items() if slot.mute]
 
     def device(self, name: str) -> str:
         """The device of a worker."""
@@ -240,7 +251,8 @@ class Workers:
             The workers whose streams are gone.
 
         Raises:
-            WorkersLostError: one could not be started, or ends again and again, or its device is broken.
+            WorkersLostError: one could not be started, or ends again and again, or cannot be ended, or its
+                device is broken.
         """
         lost = []
         for name, slot in self._slots.items():
@@ -248,14 +260,23 @@ class Workers:
             if code is not None:
                 self._replace(name, slot, code, now_s)
                 lost.append(name)
-            elif slot.ready and (why := _hangs(slot, now_s)):
+            elif slot.killed_s is not None:
+                if now_s - slot.killed_s > DIE_S:
+                    raise WorkersLostError(f"the worker on {slot.config.device} hangs, and cannot be ended")
+            elif why := _hangs(slot, now_s, SILENT_S, STUCK_S):
                 LOG.error("worker %s %s: killed", name, why)
-                slot.process.kill()
+                self._kill(slot, now_s)
+            else:
+                _note(name, slot, _hangs(slot, now_s, MUTE_S, MUTE_STEP_S))
         return lost
 
-    def kill(self, name: str) -> None:
+    def kill(self, name: str, now_s: float) -> None:
         """End a worker that does not take its messages; `check` starts it again."""
-        self._slots[name].process.kill()
+        self._kill(self._slots[name], now_s)
+
+    def _kill(self, slot: _Slot, now_s: float) -> None:
+        slot.process.kill()
+        slot.killed_s = now_s
 
     def end(self) -> None:
         """Wait for workers that were told to stop, and kill those that do not."""
@@ -283,6 +304,7 @@ class Workers:
         LOG.error("worker %s on %s ended (%s): started again", name, slot.config.device, why)
         slot.generation += 1
         slot.ready, slot.failed, slot.health, slot.heard_s = False, None, None, now_s
+        slot.mute, slot.killed_s = False, None
         slot.process = self._start(slot.config, slot.generation)
 
 
@@ -290,13 +312,25 @@ def _identity(name: str, generation: int) -> bytes:
     return f"{name}/{generation}".encode()
 
 
-def _hangs(slot: _Slot, now_s: float) -> str:
+def _hangs(slot: _Slot, now_s: float, silent_s: float, stuck_s: float) -> str:
     """Why a worker must be thought to hang, "" if it need not."""
-    if now_s - slot.heard_s > SILENT_S:
-        return f"has said nothing for {SILENT_S:.0f} s"
-    if slot.health and slot.health.running and slot.health.since_step_s > STUCK_S:
-        return f"has not finished a step for {STUCK_S:.0f} s"
+    quiet_s = now_s - slot.heard_s
+    if not slot.ready:
+        return f"is not ready after {LOAD_S:.0f} s" if slot.served and quiet_s > LOAD_S else ""
+    if quiet_s > silent_s:
+        return f"has said nothing for {silent_s:.0f} s"
+    if slot.health and slot.health.running and slot.health.since_step_s > stuck_s:
+        return f"has not finished a step for {stuck_s:.0f} s"
     return ""
+
+
+def _note(name: str, slot: _Slot, why: str) -> None:
+    """A worker does not answer, or does again."""
+    if why and not slot.mute:
+        LOG.warning("worker %s %s: its robots are told", name, why)
+    elif slot.mute and not why:
+        LOG.warning("worker %s answers again", name)
+    slot.mute = bool(why)
 
 
 def _too_often(times_s: deque[float], now_s: float, allowed: int, within_s: float) -> bool:

@@ -22,8 +22,12 @@ import time
 import pytest
 from svlm_core.offload import backend
 from svlm_core.offload.workers import (
+    DIE_S,
     EXIT_DEVICE,
+    LOAD_S,
     LocalProcess,
+    MUTE_S,
+    MUTE_STEP_S,
     RESTARTS,
     SILENT_S,
     STUCK_S,
@@ -43,6 +47,8 @@ def health(running: int = 0, since_step_s: float = 0.0) -> backend.Health:
 class ObedientLauncher:
     """Starts real processes that do nothing but end with the code that they are told to."""
 
+    kind: type[LocalProcess] = LocalProcess
+
     def __init__(self) -> None:
         self.started: list[WorkerConfig] = []
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -52,7 +58,7 @@ class ObedientLauncher:
         script = "import sys; sys.exit(int(sys.stdin.readline() or 0))"
         process = subprocess.Popen([sys.executable, "-S", "-c", script], stdin=subprocess.PIPE)
         self.processes.append(process)
-        return LocalProcess(process)
+        return self.kind(process)
 
     def end(self, number: int, code: int) -> None:
         """Let process `number` end."""
@@ -142,6 +148,52 @@ def test_a_worker_that_hangs_is_killed(launcher: ObedientLauncher, sign: backend
     until(lambda: launcher.processes[0].poll() is not None)
     assert workers.check(now_s) == ["0"]
     assert workers.check(now_s) == []  # the new one has its time
+
+
+@pytest.mark.parametrize(
+    ("sign", "at_s"),
+    [(None, MUTE_S + 1), (health(running=1, since_step_s=MUTE_STEP_S + 1), 100.0)],
+    ids=["silent", "in one step"],
+)
+def test_a_worker_that_may_hang_is_told_of_and_may_go_on(
+    launcher: ObedientLauncher, sign: backend.Health | None, at_s: float
+) -> None:
+    workers = started(launcher)
+    assert workers.check(0.0) == workers.mute == []
+    if sign is not None:
+        workers.hear(b"0/0", sign, at_s)
+    assert workers.check(at_s) == []
+    assert workers.mute == ["0"]
+    workers.hear(b"0/0", health(running=1), at_s + 1)
+    assert workers.check(at_s + 1) == workers.mute == []
+    assert launcher.processes[0].poll() is None
+
+
+def test_a_worker_that_does_not_get_ready_again_is_killed(launcher: ObedientLauncher) -> None:
+    workers = Workers(launcher, [CONFIG], 0.0)
+    assert workers.check(10 * LOAD_S) == [] and launcher.processes[0].poll() is None, "it may download"
+    workers.hear(b"0/0", READY, 0.0)
+    launcher.end(0, 1)
+    assert workers.check(1.0) == ["0"]
+    assert workers.check(LOAD_S) == [] and launcher.processes[1].poll() is None
+    assert workers.check(LOAD_S + 2.0) == []
+    until(lambda: launcher.processes[1].poll() is not None)
+
+
+class Immortal(LocalProcess):
+    """Sits in the kernel, where no signal reaches it."""
+
+    def kill(self) -> None:
+        pass
+
+
+def test_a_worker_that_cannot_be_ended_ends_the_server(launcher: ObedientLauncher) -> None:
+    launcher.kind = Immortal
+    workers = started(launcher)
+    at_s = SILENT_S + 1
+    assert workers.check(at_s) == workers.check(at_s + DIE_S) == []
+    with pytest.raises(WorkersLostError, match="on cpu hangs, and cannot be ended"):
+        workers.check(at_s + DIE_S + 1.0)
 
 
 def test_a_worker_that_rests_is_left_alone(launcher: ObedientLauncher) -> None:
