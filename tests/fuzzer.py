@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A robot gone mad, as a process of its own: `python fuzzer.py ENDPOINT KEYS_DIR NAME SEED MESSAGES PICTURES PID`.
+"""A robot gone mad, as a process: `python fuzzer.py ENDPOINT KEYS_DIR NAME SEED MESSAGES PICTURES PID`.
 
 It sends mutated messages, and whole messages with mutated pictures, over many connections and keys, and says
 in one line of JSON how many of each, what it was answered, and how long it had to wait for a reply: all in

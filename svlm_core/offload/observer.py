@@ -116,7 +116,7 @@ class Observer:
                 about["field"] = message.field
             LOG.warning("refused", extra={**about, "code": message.code.value})
         elif isinstance(message, wire.Welcome):
-            LOG.info("welcome", extra={**about, "seq": message.last, "restored": message.restored.value})
+            LOG.debug("welcome", extra={**about, "seq": message.last, "restored": message.restored.value})
         elif isinstance(message, wire.Result):
             LOG.debug("understood", extra={**about, "seq": message.seq, "ms": round(message.server_ms, 1)})
 

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 import logging
 import math
 import os
@@ -27,7 +28,7 @@ from typing import NoReturn
 
 import msgspec
 from svlm_core.config import StreamConfig
-from svlm_core.errors import SvlmError
+from svlm_core.errors import ConfigError, SvlmError
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import EMBEDDED, load_model
 from svlm_core.model.precision import affordable_dtype, quantize
@@ -51,7 +52,7 @@ def load(config: WorkerConfig) -> tuple[StreamModel, StreamConfig]:
     """The model and the settings that streams begin with.
 
     Raises:
-        ModelError, ConfigError: in one line.
+        ModelError, ConfigError: in one line; also for a setting that is too long for a Welcome.
     """
     if threads := config.threads or (1 if config.model == EMBEDDED else 0):
         torch.set_num_threads(threads)
@@ -59,7 +60,14 @@ def load(config: WorkerConfig) -> tuple[StreamModel, StreamConfig]:
     model = load_model(config.model, dtype=dtype, device=config.device)
     if config.quantize:
         quantize(model, config.quantize)
-    return model, stream_config(model, *config.settings)
+    settings = stream_config(model, *config.settings)
+    for name, value in asdict(settings).items():
+        if isinstance(value, str) and len(value) > wire.MAX_QUERY:
+            raise ConfigError(
+                f"{name}: {len(value)} characters; a server tells its robots all settings, "
+                f"and takes at most {wire.MAX_QUERY} characters for one"
+            )
+    return model, settings
 
 
 def serve(config: WorkerConfig, lifeline: int) -> int:
