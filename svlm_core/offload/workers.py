@@ -204,6 +204,7 @@ class Workers:
     def __init__(self, launcher: Launcher, configs: Sequence[WorkerConfig], now_s: float) -> None:
         """Start them all; they load their models at the same time."""
         self._launcher = launcher
+        self._checked_s = now_s
         self._slots = {config.name: _Slot(config, self._start(config, 0), 0, now_s) for config in configs}
 
     @property
@@ -254,8 +255,11 @@ class Workers:
             WorkersLostError: one could not be started, or ends again and again, or cannot be ended, or its
                 device is broken.
         """
+        held = now_s - self._checked_s > MUTE_S  # this process was, or its machine: nobody else is to blame
+        self._checked_s = now_s
         lost = []
         for name, slot in self._slots.items():
+            slot.heard_s = now_s if held else slot.heard_s
             code = slot.process.exit_code()
             if code is not None:
                 self._replace(name, slot, code, now_s)

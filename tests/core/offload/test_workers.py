@@ -84,6 +84,11 @@ def started(launcher: ObedientLauncher) -> Workers:
     return workers
 
 
+def watch(workers: Workers, begin_s: float, end_s: float) -> list[str]:
+    """Check every second, as the front does more often; the workers that were lost."""
+    return [name for second in range(round(begin_s), round(end_s) + 1) for name in workers.check(second)]
+
+
 def until(condition: Callable[[], bool]) -> None:
     end_s = time.monotonic() + 20
     while not condition():
@@ -142,6 +147,7 @@ def test_a_broken_device_is_tried_once_more(launcher: ObedientLauncher) -> None:
 def test_a_worker_that_hangs_is_killed(launcher: ObedientLauncher, sign: backend.Health | None) -> None:
     workers = started(launcher)
     now_s = SILENT_S + 1
+    assert watch(workers, 0, SILENT_S) == [] and launcher.processes[0].poll() is None
     if sign is not None:
         workers.hear(b"0/0", sign, now_s)
     assert workers.check(now_s) == []  # killed now, found dead later
@@ -159,7 +165,10 @@ def test_a_worker_that_may_hang_is_told_of_and_may_go_on(
     launcher: ObedientLauncher, sign: backend.Health | None, at_s: float
 ) -> None:
     workers = started(launcher)
-    assert workers.check(0.0) == workers.mute == []
+    for second in range(round(at_s)):
+        workers.hear(b"0/0", health(running=1), 0.0 if sign is None else second)
+        assert workers.check(second) == []
+        assert workers.mute == [] or sign is None
     if sign is not None:
         workers.hear(b"0/0", sign, at_s)
     assert workers.check(at_s) == []
@@ -169,14 +178,24 @@ def test_a_worker_that_may_hang_is_told_of_and_may_go_on(
     assert launcher.processes[0].poll() is None
 
 
+def test_a_front_that_was_held_itself_blames_nobody(launcher: ObedientLauncher) -> None:
+    workers = started(launcher)
+    assert workers.check(1.0) == workers.check(1000.0) == workers.mute == []
+    assert launcher.processes[0].poll() is None
+    for second in range(round(MUTE_S) + 2):
+        workers.check(1000.0 + second)
+    assert workers.mute == ["0"]
+
+
 def test_a_worker_that_does_not_get_ready_again_is_killed(launcher: ObedientLauncher) -> None:
     workers = Workers(launcher, [CONFIG], 0.0)
-    assert workers.check(10 * LOAD_S) == [] and launcher.processes[0].poll() is None, "it may download"
-    workers.hear(b"0/0", READY, 0.0)
+    assert watch(workers, 0, 2 * LOAD_S) == [] and launcher.processes[0].poll() is None, "it may download"
+    ready_s = 2 * LOAD_S + 1
+    workers.hear(b"0/0", READY, ready_s)
     launcher.end(0, 1)
-    assert workers.check(1.0) == ["0"]
-    assert workers.check(LOAD_S) == [] and launcher.processes[1].poll() is None
-    assert workers.check(LOAD_S + 2.0) == []
+    assert workers.check(ready_s) == ["0"]
+    assert watch(workers, ready_s, ready_s + LOAD_S) == [] and launcher.processes[1].poll() is None
+    workers.check(ready_s + LOAD_S + 1)
     until(lambda: launcher.processes[1].poll() is not None)
 
 
@@ -191,13 +210,14 @@ def test_a_worker_that_cannot_be_ended_ends_the_server(launcher: ObedientLaunche
     launcher.kind = Immortal
     workers = started(launcher)
     at_s = SILENT_S + 1
-    assert workers.check(at_s) == workers.check(at_s + DIE_S) == []
+    assert watch(workers, 0, at_s + DIE_S) == []
     with pytest.raises(WorkersLostError, match="on cpu hangs, and cannot be ended"):
         workers.check(at_s + DIE_S + 1.0)
 
 
 def test_a_worker_that_rests_is_left_alone(launcher: ObedientLauncher) -> None:
     workers = started(launcher)
-    workers.hear(b"0/0", health(running=0, since_step_s=1e6), 100.0)
-    assert workers.check(100.0 + SILENT_S) == []
+    for second in range(round(SILENT_S) + 2):
+        workers.hear(b"0/0", health(running=0, since_step_s=1e6), second)
+        assert workers.check(second) == workers.mute == []
     assert launcher.processes[0].poll() is None
