@@ -29,13 +29,14 @@ from svlm_core.offload.actions import Action, Forget, Order, Reply, Save
 from svlm_core.offload.bell import Bell
 from svlm_core.offload.curve import ServerSecurity
 from svlm_core.offload.journal import Journal
+from svlm_core.offload.launcher import Launcher, WorkerConfig
 from svlm_core.offload.observer import Observer
 from svlm_core.offload.outcome import Ended
 from svlm_core.offload.rates import RateLimit
 from svlm_core.offload.serving import ServeConfig
 from svlm_core.offload.sessions import RATE_RETRY_S, Sessions
 from svlm_core.offload.wire import Code
-from svlm_core.offload.workers import Launcher, WorkerConfig, Workers
+from svlm_core.offload.workers import Workers
 import zmq
 
 LOG = logging.getLogger(__name__)

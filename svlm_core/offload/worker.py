@@ -34,10 +34,10 @@ from svlm_core.model.load import EMBEDDED, load_model
 from svlm_core.model.precision import affordable_dtype, quantize
 from svlm_core.offload import backend, wire
 from svlm_core.offload.bell import Bell
+from svlm_core.offload.launcher import EXIT_DEVICE, EXIT_ERROR, EXIT_OK, WorkerConfig
 from svlm_core.offload.logs import log_to_stderr
 from svlm_core.offload.probe import Probe
 from svlm_core.offload.streams import is_device_error, Streams
-from svlm_core.offload.workers import EXIT_DEVICE, EXIT_ERROR, EXIT_OK, WorkerConfig
 from svlm_core.stream.defaults import stream_config
 from svlm_core.stream.engine import Engine
 import torch

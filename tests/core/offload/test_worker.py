@@ -19,8 +19,8 @@ from __future__ import annotations
 import pytest
 from svlm_core.errors import ConfigError
 from svlm_core.offload import wire
+from svlm_core.offload.launcher import WorkerConfig
 from svlm_core.offload.worker import load
-from svlm_core.offload.workers import WorkerConfig
 
 
 @pytest.mark.parametrize("field", ["prompt", "previous_text"])

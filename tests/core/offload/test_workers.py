@@ -21,17 +21,15 @@ import time
 
 import pytest
 from svlm_core.offload import backend
+from svlm_core.offload.launcher import EXIT_DEVICE, LocalProcess, WorkerConfig
 from svlm_core.offload.workers import (
     DIE_S,
-    EXIT_DEVICE,
     LOAD_S,
-    LocalProcess,
     MUTE_S,
     MUTE_STEP_S,
     RESTARTS,
     SILENT_S,
     STUCK_S,
-    WorkerConfig,
     Workers,
     WorkersLostError,
 )
