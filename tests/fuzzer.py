@@ -138,12 +138,16 @@ class Books:
     replies: Counter[str] = field(default_factory=Counter)
     waits_s: list[float] = field(default_factory=list)
     own_s: list[float] = field(default_factory=list)
-    lost: int = 0  # answers that never came
+    worst: dict[str, Any] = field(default_factory=dict)  # of the reply whose own time is the longest
+    lost: list[str] = field(default_factory=list)  # answers that never came
 
-    def waited(self, wait_s: float, server: Share, here: Share) -> None:
+    def waited(self, reply: str, wait_s: float, server: Share, here: Share) -> None:
         """A reply has come."""
+        own_s = max(server.ran_s, wait_s - server.waited_s - here.waited_s)
+        if own_s > max(self.own_s, default=0.0):
+            self.worst = {"reply": reply, "wait_s": wait_s, "server": server, "here": here}
         self.waits_s.append(wait_s)
-        self.own_s.append(max(server.ran_s, wait_s - server.waited_s - here.waited_s))
+        self.own_s.append(own_s)
 
     def report(self) -> dict[str, Any]:
         waits_ms = sorted(1e3 * wait_s for wait_s in self.waits_s)
@@ -160,6 +164,7 @@ class Books:
             "own_p50_ms": own_ms[len(own_ms) // 2],
             "own_p99_ms": own_ms[len(own_ms) * 99 // 100],
             "own_max_ms": own_ms[-1],
+            "worst": self.worst,
         }
 
 
@@ -185,14 +190,17 @@ class Madman:
     def greet(self, session: str) -> bool:
         """Say Hello as one should; whether there was room."""
         self.send(wire.pack(wire.Hello(wire.VERSION, session, settings={"temperature": 0.0})))
-        answer = self.hear(lambda reply: isinstance(reply, (wire.Welcome, wire.Error)))
+        answer = self.hear(
+            f"welcome to {session}", lambda reply: isinstance(reply, (wire.Welcome, wire.Error))
+        )
         return isinstance(answer, wire.Welcome)
 
     def send(self, parts: Sequence[bytes]) -> None:
         self.socket.send_multipart(parts)
 
-    def hear(self, wanted: Callable[[wire.FromServer], bool]) -> wire.FromServer | None:
+    def hear(self, about: str, wanted: Callable[[wire.FromServer], bool]) -> wire.FromServer | None:
         """Read replies until the wanted one; None when it does not come."""
+        heard: list[str] = []
         before, here = self._server.look(), self._here.look()
         began_s = time.monotonic()
         while (left_s := began_s + REPLY_LIMIT_S - time.monotonic()) > 0 and self.socket.poll(
@@ -203,13 +211,14 @@ class Madman:
                 f"error {reply.code.value}" if isinstance(reply, wire.Error) else type(reply).__name__.lower()
             )
             self._books.replies[name] += 1
+            heard.append(name)
             if isinstance(reply, wire.Welcome):
                 self.epoch = reply.epoch
             if wanted(reply):
                 wait_s = time.monotonic() - began_s
-                self._books.waited(wait_s, self._server.since(before), self._here.since(here))
+                self._books.waited(name, wait_s, self._server.since(before), self._here.since(here))
                 return reply
-        self._books.lost += 1
+        self._books.lost.append(f"{about}, but {heard}")
         return None
 
     def rave(self, rng: random.Random, count: int) -> None:
@@ -234,7 +243,7 @@ class Madman:
             pong = isinstance(reply, wire.Pong) and reply.n == number
             return pong or (isinstance(reply, wire.Error) and reply.id == number)
 
-        return isinstance(self.hear(answered), wire.Pong)
+        return isinstance(self.hear(f"pong {number}", answered), wire.Pong)
 
     def show(self, rng: random.Random, count: int) -> None:
         """Whole messages with mutated pictures, each answered before the next."""
@@ -245,7 +254,8 @@ class Madman:
             self.send(wire.pack(header, [mutated_bytes(rng, CODED[picture])]))
             self._books.pictures += 1
             self.hear(
-                lambda reply, seq=seq: isinstance(reply, (wire.Result, wire.Error)) and reply.seq == seq
+                f"answer to picture {seq}",
+                lambda reply, seq=seq: isinstance(reply, (wire.Result, wire.Error)) and reply.seq == seq,
             )
 
 

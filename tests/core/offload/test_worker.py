@@ -16,11 +16,16 @@
 
 from __future__ import annotations
 
+import gc
+import time
+
 import pytest
 from svlm_core.errors import ConfigError
 from svlm_core.offload import wire
 from svlm_core.offload.launcher import WorkerConfig
-from svlm_core.offload.worker import load
+from svlm_core.offload.worker import load, settle
+
+PAUSE_S = 0.02  # with torch and transformers in it, it would be ten times that
 
 
 @pytest.mark.parametrize("field", ["prompt", "previous_text"])
@@ -35,3 +40,13 @@ def test_a_setting_that_no_welcome_holds_is_named_before_anybody_is_served(field
     assert getattr(settings, field) == longest
     with pytest.raises(ConfigError, match=f"^{field}: {wire.MAX_QUERY + 1} characters; .* at most"):
         load(config(f"{longest}x"))
+
+
+def test_once_a_model_is_loaded_collecting_garbage_holds_nobody_up() -> None:
+    try:
+        settle()
+        began_s = time.thread_time()
+        gc.collect()
+        assert time.thread_time() - began_s < PAUSE_S
+    finally:
+        gc.unfreeze()
