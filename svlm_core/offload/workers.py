@@ -109,6 +109,7 @@ class Workers:
             return None
         slot.heard_s = now_s
         if isinstance(message, backend.Ready):
+            LOG.info("worker %s on %s is ready", name, slot.config.device)
             slot.ready = slot.served = True
         elif isinstance(message, backend.Health):
             slot.health = message

@@ -336,6 +336,15 @@ def test_a_robot_that_waits_for_its_welcome_is_told_by_it_alone() -> None:
     assert told(server.robot(b"new", wire.Ping(7)), b"new") == [wire.Pong(7, ready=False)]
 
 
+def test_a_robot_that_begins_again_with_other_settings_is_told_what_becomes_of_its_chunk() -> None:
+    server = Server()
+    server.hello()
+    server.chunk(b"c", 1000, 0)
+    actions = server.robot(b"c", wire.Hello(wire.VERSION, "s", settings={"temperature": 0.5}))
+    assert told(actions) == [wire.Error(Code.EPOCH, seq=0)], "it wanted so: no fault of the server"
+    assert Dropped("key", 1, Lost.ENDED) in actions
+
+
 def test_late_answers_about_an_old_memory_are_ignored() -> None:
     server = Server()
     server.hello()
