@@ -12,10 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A robot gone mad, as a process of its own: `python fuzzer.py ENDPOINT KEYS_DIR NAME MESSAGES PICTURES`.
+"""A robot gone mad, as a process: `python fuzzer.py ENDPOINT KEYS_DIR NAME SEED MESSAGES PICTURES PID`.
 
 It sends mutated messages, and whole messages with mutated pictures, over many connections and keys, and says
-in one line of JSON how many of each, what it was answered, and how long it had to wait for a reply.
+in one line of JSON how many of each, what it was answered, and how long it had to wait for a reply: all in
+all, and for the server alone (PID is its front's), see Books.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 import json
+import os
 from pathlib import Path
 import random
 import sys
@@ -32,6 +34,8 @@ from typing import Any
 
 import msgpack
 import numpy as np
+import psutil
+from run_queue import RunQueue, Share
 from svlm_core.offload import images, wire
 from svlm_core.offload.curve import ClientKeys, secure_client
 from svlm_core.offload.wire import Picture
@@ -123,16 +127,31 @@ def mutated_message(rng: random.Random, seq: int, epoch: int) -> Message:
 
 @dataclass
 class Books:
-    """What came of it all."""
+    """What came of it all.
+
+    A reply's own time is what the wait for it leaves when all waiting for a CPU is taken off, in the server
+    and here; but no less than the longest that a thread of the server ran for meanwhile.
+    """
 
     messages: int = 0
     pictures: int = 0
     replies: Counter[str] = field(default_factory=Counter)
     waits_s: list[float] = field(default_factory=list)
-    lost: int = 0  # answers that never came
+    own_s: list[float] = field(default_factory=list)
+    worst: dict[str, Any] = field(default_factory=dict)  # of the reply whose own time is the longest
+    lost: list[str] = field(default_factory=list)  # answers that never came
+
+    def waited(self, reply: str, wait_s: float, server: Share, here: Share) -> None:
+        """A reply has come."""
+        own_s = max(server.ran_s, wait_s - server.waited_s - here.waited_s)
+        if own_s > max(self.own_s, default=0.0):
+            self.worst = {"reply": reply, "wait_s": wait_s, "server": server, "here": here}
+        self.waits_s.append(wait_s)
+        self.own_s.append(own_s)
 
     def report(self) -> dict[str, Any]:
         waits_ms = sorted(1e3 * wait_s for wait_s in self.waits_s)
+        own_ms = sorted(1e3 * own_s for own_s in self.own_s)
         return {
             "messages": self.messages,
             "pictures": self.pictures,
@@ -142,14 +161,26 @@ class Books:
             "p90_ms": waits_ms[len(waits_ms) * 9 // 10],
             "p99_ms": waits_ms[len(waits_ms) * 99 // 100],
             "max_ms": waits_ms[-1],
+            "own_p50_ms": own_ms[len(own_ms) // 2],
+            "own_p99_ms": own_ms[len(own_ms) * 99 // 100],
+            "own_max_ms": own_ms[-1],
+            "worst": self.worst,
         }
 
 
 class Madman:
     """One connection."""
 
-    def __init__(self, context: zmq.Context, endpoint: str, keys: ClientKeys, books: Books) -> None:
-        self._books = books
+    def __init__(
+        self,
+        context: zmq.Context,
+        endpoint: str,
+        keys: ClientKeys,
+        books: Books,
+        server: RunQueue,
+        here: RunQueue,
+    ) -> None:
+        self._books, self._server, self._here = books, server, here
         self._reader: wire.Reader[wire.FromServer] = wire.Reader(wire.FromServer)
         self.socket = context.socket(zmq.DEALER)
         secure_client(self.socket, keys, endpoint)
@@ -159,14 +190,18 @@ class Madman:
     def greet(self, session: str) -> bool:
         """Say Hello as one should; whether there was room."""
         self.send(wire.pack(wire.Hello(wire.VERSION, session, settings={"temperature": 0.0})))
-        answer = self.hear(lambda reply: isinstance(reply, (wire.Welcome, wire.Error)))
+        answer = self.hear(
+            f"welcome to {session}", lambda reply: isinstance(reply, (wire.Welcome, wire.Error))
+        )
         return isinstance(answer, wire.Welcome)
 
     def send(self, parts: Sequence[bytes]) -> None:
         self.socket.send_multipart(parts)
 
-    def hear(self, wanted: Callable[[wire.FromServer], bool]) -> wire.FromServer | None:
+    def hear(self, about: str, wanted: Callable[[wire.FromServer], bool]) -> wire.FromServer | None:
         """Read replies until the wanted one; None when it does not come."""
+        heard: list[str] = []
+        before, here = self._server.look(), self._here.look()
         began_s = time.monotonic()
         while (left_s := began_s + REPLY_LIMIT_S - time.monotonic()) > 0 and self.socket.poll(
             round(left_s * 1e3)
@@ -176,12 +211,14 @@ class Madman:
                 f"error {reply.code.value}" if isinstance(reply, wire.Error) else type(reply).__name__.lower()
             )
             self._books.replies[name] += 1
+            heard.append(name)
             if isinstance(reply, wire.Welcome):
                 self.epoch = reply.epoch
             if wanted(reply):
-                self._books.waits_s.append(time.monotonic() - began_s)
+                wait_s = time.monotonic() - began_s
+                self._books.waited(name, wait_s, self._server.since(before), self._here.since(here))
                 return reply
-        self._books.lost += 1
+        self._books.lost.append(f"{about}, but {heard}")
         return None
 
     def rave(self, rng: random.Random, count: int) -> None:
@@ -206,7 +243,7 @@ class Madman:
             pong = isinstance(reply, wire.Pong) and reply.n == number
             return pong or (isinstance(reply, wire.Error) and reply.id == number)
 
-        return isinstance(self.hear(answered), wire.Pong)
+        return isinstance(self.hear(f"pong {number}", answered), wire.Pong)
 
     def show(self, rng: random.Random, count: int) -> None:
         """Whole messages with mutated pictures, each answered before the next."""
@@ -217,19 +254,24 @@ class Madman:
             self.send(wire.pack(header, [mutated_bytes(rng, CODED[picture])]))
             self._books.pictures += 1
             self.hear(
-                lambda reply, seq=seq: isinstance(reply, (wire.Result, wire.Error)) and reply.seq == seq
+                f"answer to picture {seq}",
+                lambda reply, seq=seq: isinstance(reply, (wire.Result, wire.Error)) and reply.seq == seq,
             )
 
 
-def main(endpoint: str, keys_dir: str, name: str, messages: str, pictures: str) -> None:
-    rng, books = random.Random(name), Books()
+def main(endpoint: str, keys_dir: str, name: str, seed: str, messages: str, pictures: str, pid: str) -> None:
+    rng, books = random.Random(f"{name} {seed}"), Books()
     server = str(Path(keys_dir) / "server.pub")
     keys = [ClientKeys.read(path, server) for path in sorted(Path(keys_dir).glob(f"{name}-*.key"))]
+    front = psutil.Process(int(pid))
+    server_threads = RunQueue(process.pid for process in (front, *front.children()))
     with zmq.Context() as context:
+        context.socket(zmq.DEALER).close()  # so that its thread is there
+        here = RunQueue([os.getpid()])
 
         def turns(total: int, act: Callable[[Madman, int], None]) -> None:
             for turn, done in enumerate(range(0, total, MESSAGES_OF_A_CONNECTION)):
-                madman = Madman(context, endpoint, keys[turn % len(keys)], books)
+                madman = Madman(context, endpoint, keys[turn % len(keys)], books, server_threads, here)
                 with madman.socket:
                     madman.greet(f"{name}-{turn % len(keys)}")
                     act(madman, min(MESSAGES_OF_A_CONNECTION, total - done))

@@ -25,6 +25,7 @@ import sys
 from typing import Any
 
 from svlm_core.cli.settings import add_model_options, given_settings
+from svlm_core.offload.launcher import Launcher, LocalLauncher
 from svlm_core.offload.logs import LEVELS, log_to_stderr
 from svlm_core.offload.serving import (
     DEFAULT_BIND,
@@ -33,7 +34,6 @@ from svlm_core.offload.serving import (
     ServeConfig,
     STREAMS_PER_DEVICE,
 )
-from svlm_core.offload.workers import Launcher, LocalLauncher
 
 LOG = logging.getLogger(__name__)
 

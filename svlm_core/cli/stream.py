@@ -164,7 +164,10 @@ def _timed_query(option: str, query_id: str) -> TimedQuery:
 
 
 def _summary(summary: StreamSummary, capacity: int) -> str:
-    dropped = ", ".join(f"{n} {reason}" for reason, n in summary.frames_dropped.items()) or "none"
+    lost = dict(summary.frames_dropped)
+    if waiting := summary.frames_received - summary.frames_used - sum(lost.values()):
+        lost["stopped"] = waiting  # their turn did not come
+    dropped = ", ".join(f"{n} {reason}" for reason, n in lost.items()) or "none"
     return (
         f"{summary.chunks} chunks ({summary.silent_chunks} silent), {summary.events} events; "
         f"frames: {summary.frames_received} received, {summary.frames_used} used, dropped: {dropped}; "

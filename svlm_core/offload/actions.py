@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svlm_core.offload import backend, wire
-from svlm_core.offload.metrics import Ended, Lost
+from svlm_core.offload.outcome import Ended, Lost
 from svlm_core.offload.record import Record
 from svlm_core.offload.wire import Code, Restored
 

@@ -258,11 +258,11 @@ class Connection:
         spoken = greeting.mechanism(self._endpoint, _GREETING_S)
         now_s = time.monotonic()
         if self._keys is not None and spoken == greeting.CURVE:
-            return self._link.doubted("the server has another key than --server-key says", now_s)
+            return self._link.doubted("the server has another key than this robot was told", now_s)
         if self._keys is not None and spoken == greeting.NULL:
             return self._link.doubted("the server has no keys, and this robot does not go without", now_s)
         if self._keys is None and spoken == greeting.CURVE:
-            return self._link.doubted("the server asks for keys: --key and --server-key", now_s)
+            return self._link.doubted("the server asks for keys, and this robot was given none", now_s)
         return self._link.broke("the connection broke before the server said anything", now_s)
 
     def _act(self, actions: list[Action]) -> None:

@@ -178,6 +178,8 @@ class Exchange:
         flight = self._flight
         if flight is not None:
             if failure := flight.failure(self._link, now_s):
+                if now_s >= flight.overdue_s:
+                    outgoing.append((wire.Cancel(flight.epoch, flight.seq), ()))
                 self._land(failure)
             elif self._may_go(flight) and now_s >= flight.not_before_s:
                 outgoing.append((flight.send(self._next_seq, self._epoch, now_s), flight.pictures))
@@ -189,7 +191,11 @@ class Exchange:
         """When `due` has something to do, if nothing happens before."""
         next_s = self._requests.next_s if self._link.name == LIVE else math.inf
         flight = self._flight
-        return next_s if flight is None else min(next_s, flight.next_s(self._may_go(flight)))
+        return (
+            next_s
+            if flight is None
+            else min(next_s, flight.next_s(self._link.name == LIVE, self._may_go(flight)))
+        )
 
     # ---- inside -------------------------------------------------------------------------------------------
 

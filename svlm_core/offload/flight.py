@@ -26,6 +26,10 @@ from svlm_core.offload import wire
 from svlm_core.offload.link import LinkState, LIVE
 from svlm_core.stream.result import ChunkResult
 
+# a server that is well says something about every chunk long before: it does not bear workers that hang
+LATE_S = 60.0  # after its deadline, a chunk that was sent is lost
+PATIENCE_S = 600.0  # after it was sent, one without a deadline is
+
 Answer = str | ChunkResult | SvlmError  # the words so far; or the end of it
 
 
@@ -65,6 +69,13 @@ class Flight:
         return self.seq >= 0
 
     @property
+    def overdue_s(self) -> float:
+        """From when on a server that is well should have answered, monotonic."""
+        if not self.sent:
+            return math.inf
+        return self.sent_s + PATIENCE_S if self.deadline_s is None else self.deadline_s + LATE_S
+
+    @property
     def wanted(self) -> bool:
         """Whether it is to be sent, as soon as that is possible."""
         return not self.sent and not self.given_up_for
@@ -90,14 +101,16 @@ class Flight:
             return LinkError(link.reason, final=True)
         if now_s >= self.given_up_s:
             return LinkError(self.given_up_for)
+        if link.name == LIVE and now_s >= self.overdue_s:
+            return LinkError(f"the server has not answered the chunk for {now_s - self.sent_s:.0f} s")
         if self.sent or self.deadline_s is None or now_s < self.deadline_s:
             return None
         why = self.waits_for if link.name == LIVE else f"the link is {link.name}: {link.reason}"
         return LinkError(f"the chunk could not be sent in time: {why or 'its time was over'}")
 
-    def next_s(self, may_be_sent: bool) -> float:
+    def next_s(self, live: bool, may_be_sent: bool) -> float:
         """When something is to be done about it, if nothing happens before."""
-        next_s = self.given_up_s
+        next_s = min(self.given_up_s, self.overdue_s) if live else self.given_up_s
         if not self.sent and self.deadline_s is not None:
             next_s = min(next_s, self.deadline_s)
         return min(next_s, self.not_before_s) if may_be_sent else next_s

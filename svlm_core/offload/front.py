@@ -29,13 +29,14 @@ from svlm_core.offload.actions import Action, Forget, Order, Reply, Save
 from svlm_core.offload.bell import Bell
 from svlm_core.offload.curve import ServerSecurity
 from svlm_core.offload.journal import Journal
-from svlm_core.offload.metrics import Ended
+from svlm_core.offload.launcher import Launcher, WorkerConfig
 from svlm_core.offload.observer import Observer
+from svlm_core.offload.outcome import Ended
 from svlm_core.offload.rates import RateLimit
 from svlm_core.offload.serving import ServeConfig
 from svlm_core.offload.sessions import RATE_RETRY_S, Sessions
 from svlm_core.offload.wire import Code
-from svlm_core.offload.workers import Launcher, WorkerConfig, Workers
+from svlm_core.offload.workers import Workers
 import zmq
 
 LOG = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ _REPLIES = 256  # that wait for one robot to fetch them; more than it can ask fo
 _EXPIRE_S = 60.0  # how often the journal is gone through
 _FAREWELL_MS = 500  # for the last messages to leave
 _UNUSED_LIMIT_S = 60.0
+_SAME_PRESS_S = 1.0  # ros2 launch hands Ctrl-C on to processes that the terminal has told already
 
 
 @dataclass
@@ -62,14 +64,19 @@ class Front:
         """Prepare; nothing is started or bound yet."""
         self._config, self._launcher = config, launcher
         self._bell = Bell()
-        self._stops = 0
+        self._stopped_s: float | None = None
+        self._at_once = False
         self._observer = Observer(config.model, config.devices, config.room)
         self._limits: dict[bytes, _Limit] = {}
         self._slow: set[bytes] = set()
 
     def stop(self) -> None:
-        """End: answer what is in work, then let go. Said twice, end at once."""
-        self._stops += 1
+        """End: answer what is in work, then let go. Said again a second later, end at once."""
+        now_s = time.monotonic()
+        if self._stopped_s is None:
+            self._stopped_s = now_s
+        elif now_s - self._stopped_s > _SAME_PRESS_S:
+            self._at_once = True
         self._bell.ring()
 
     def run(self, on_ready: Callable[[str, bytes | None], object]) -> None:
@@ -143,11 +150,11 @@ class Front:
                 for connection, *parts in _messages(self._robots):
                     self._hear_robot(from_robot, bytes(connection.buffer), parts, now_s)
             self._bell.quiet()
-            if self._stops and end_s is None:
+            if self._stopped_s is not None and end_s is None:
                 end_s = now_s + self._config.drain_s
                 LOG.info("ending: %d chunks are in work", self._sessions.in_work)
                 self._carry_out(self._sessions.drain())
-            if end_s is not None and (not self._sessions.in_work or now_s > end_s or self._stops > 1):
+            if end_s is not None and (not self._sessions.in_work or now_s > end_s or self._at_once):
                 return
             if 1e3 * (now_s - ticked_s) >= _TICK_MS:
                 ticked_s = now_s
@@ -247,7 +254,7 @@ class Front:
             self._backend.send_multipart(parts, zmq.NOBLOCK, copy=False)
         except zmq.Again:
             LOG.error("worker %s does not take its messages: killed", order.worker)
-            self._workers.kill(order.worker)
+            self._workers.kill(order.worker, time.monotonic())
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:  # it has ended: the next check finds out
                 raise
@@ -258,7 +265,10 @@ class Front:
         for name in self._workers.check(now_s):
             self._observer.worker_lost(self._workers.device(name))
             self._carry_out(self._sessions.worker_lost(name))
-        self._carry_out(self._sessions.tick(now_s))
+        mute = self._workers.mute
+        for name in mute:
+            self._observer.worker_mute(self._workers.device(name))
+        self._carry_out(self._sessions.tick(now_s, mute))
         sessions = self._sessions
         health = self._workers.health
         self._observer.beat(sessions.attached, len(sessions), health, sessions.draining, now_s)

@@ -30,13 +30,14 @@ from svlm_core.sources.reconnecting import Backoff
 
 CONNECTING = "connecting"  # it has never been live
 LIVE = "live"
-STALLED = "stalled"  # it was live; it is silent or broken, and is being made again
+STALLED = "stalled"  # it was live; it is silent or broken, or the server understands nothing just now
 REFUSED = "refused"  # the server does not take this robot; it is tried again, more patiently
 
 CONNECT_S = 1.5  # for TCP: a new attempt asks sooner again than a kernel whose packets were lost
 BACKOFF = Backoff(first_s=0.1, longest_s=0.5, jitter=0.5)  # quick: who waits for a link waits for words
 REFUSED_RETRY_S = 2.0  # where the server does not say when
 FINAL_RETRY_S = 10.0  # somebody has to mend something first
+MUTE = "the server is there, but its model does not answer, or is being started again"
 _DOUBTS = 2  # handshakes in a row that have to fail before it is taken for more than a broken network
 
 _OF_THE_STREAM = frozenset({Code.FULL, Code.REVOKED, Code.SLOW, Code.ENDING, Code.TAKEN})
@@ -196,7 +197,13 @@ class Link:
             self.state = replace(self.state, reconnects=reconnects)
             self._enter(LIVE, "", now_s)
             return self._ping(now_s)  # so that the round trip is known from the beginning
+        self._understood(True, now_s)
         return []
+
+    def _understood(self, ready: bool, now_s: float) -> None:
+        """Chunks are, or are not, on a connection that stands."""
+        if self._retry_s is None:
+            self._enter(*((LIVE, "") if ready else (STALLED, MUTE)), now_s)
 
     def _ping(self, now_s: float) -> list[Action]:
         self._number += 1
@@ -208,7 +215,9 @@ class Link:
         said_s = self._pings.pop(pong.n, None)
         if said_s is not None:
             self.state = replace(self.state, round_trip_ms=(now_s - said_s) * 1e3)
-        if not self._welcomed and self._retry_s is None:
+        if self._welcomed:
+            self._understood(pong.ready, now_s)
+        elif self._retry_s is None:
             name = STALLED if self._was_live else CONNECTING
             self._enter(name, "the server is there, and prepares the stream", now_s)
         return []

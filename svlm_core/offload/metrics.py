@@ -21,12 +21,12 @@ label takes what a robot may choose freely: no session, no camera, and of keys o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from enum import Enum
 import math
 import time
 
 from svlm_core.errors import MissingPackageError
 from svlm_core.offload import wire
+from svlm_core.offload.outcome import Ended, Lost
 
 try:
     from prometheus_client import (
@@ -55,25 +55,6 @@ _LATENCY_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.
 _TOKEN_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1)
 _LINK_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _DISK_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1)
-
-
-class Lost(str, Enum):
-    """Why the frames of a chunk that was taken were not used, where no error code says it."""
-
-    ENDED = "ended"  # the session ended before its turn
-    WORKER = "worker"  # the worker died
-
-
-class Ended(str, Enum):
-    """Why a session ended, or its connection."""
-
-    BYE = "bye"  # the robot said so
-    SILENT = "silent"  # nothing heard for wire.DEAD_AFTER_S; the session is kept for a while
-    SLOW = "slow"  # it did not fetch what it was sent
-    REVOKED = "revoked"  # its key was taken back
-    EXPIRED = "expired"  # nobody came back for it
-    TAKEN = "taken"  # a newer connection took the session over, or this one began another
-    REFUSED = "refused"  # its settings are wrong, or there is no memory for it
 
 
 class _WithoutCreated(Collector):

@@ -119,7 +119,7 @@ class Observer:
                 about["field"] = message.field
             LOG.warning("refused", extra={**about, "code": message.code.value})
         elif isinstance(message, wire.Welcome):
-            LOG.info("welcome", extra={**about, "seq": message.last, "restored": message.restored.value})
+            LOG.debug("welcome", extra={**about, "seq": message.last, "restored": message.restored.value})
         elif isinstance(message, wire.Result):
             LOG.debug("understood", extra={**about, "seq": message.seq, "ms": round(message.server_ms, 1)})
 
@@ -137,6 +137,10 @@ class Observer:
             waiting=health.waiting,
             since_decode_s=health.since_decode_s,
         )
+
+    def worker_mute(self, device: str) -> None:
+        """A worker is there, and does not answer."""
+        self._metrics.worker(device, up=False, running=0, waiting=0, since_decode_s=None)
 
     def worker_lost(self, device: str) -> None:
         """A worker has ended, and was started again."""

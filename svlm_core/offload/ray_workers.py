@@ -30,8 +30,8 @@ from typing import Any
 
 import msgspec
 from svlm_core.errors import ConfigError, MissingPackageError
+from svlm_core.offload.launcher import EXIT_ERROR, WorkerConfig, WorkerKeys
 from svlm_core.offload.worker_link import listen_to_workers
-from svlm_core.offload.workers import EXIT_ERROR, WorkerConfig, WorkerKeys
 import zmq
 
 LOG = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class _Actor:
     """A worker inside Ray."""
 
     def serve(self, config: bytes) -> int:
-        """Serve until told to stop; returns an exit code of svlm_core.offload.workers."""
+        """Serve until told to stop; returns an exit code of svlm_core.offload.launcher."""
         from svlm_core.offload.logs import log_to_stderr
         from svlm_core.offload.worker import serve
 

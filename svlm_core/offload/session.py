@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 from svlm_core.offload import backend, wire
 from svlm_core.offload.actions import Action, Came, Dropped, Landed, Order, Pictures, Reply, Save
-from svlm_core.offload.metrics import Lost
+from svlm_core.offload.outcome import Lost
 from svlm_core.offload.record import Record
 from svlm_core.offload.wire import Code, Restored
 
@@ -71,6 +71,7 @@ class Session:
         requests: numbers of requests that wait for an answer.
         connection: of the robot, None while it is away.
         greet: `heard` of a Hello that waits for its Welcome.
+        ready: whether the robot was told that its chunks are understood.
         partial: whether the robot wants words while they are found.
     """
 
@@ -94,6 +95,7 @@ class Session:
     requests: set[int] = field(default_factory=set)
     connection: bytes | None = None
     greet: int | None = None
+    ready: bool = False
     partial: bool = False
 
     @property
@@ -155,9 +157,21 @@ class Session:
         result, unheard = self.result, self.greet < self.last
         capacity = result.capacity_tokens if result and result.epoch == self.epoch else 0
         memory = (self.epoch, self.restored, self.last, self.settings)
-        self.greet = None
+        self.greet, self.ready = None, True
         actions = self.tell(wire.Welcome(wire.VERSION, *memory, model, CREDITS, capacity))
         return actions + self.tell(result) if result and unheard else actions
+
+    def notice(self, answers: bool) -> list[Action]:
+        """Tell the robot when its chunks cease to be understood, and when they are again.
+
+        Args:
+            answers: whether the worker does.
+        """
+        ready = self.opened and answers
+        if self.connection is None or ready == self.ready or (ready and self.greet is not None):
+            return []  # nobody to tell, nothing new, or the Welcome will tell
+        self.ready = ready
+        return [Reply(self.connection, wire.Pong(0, ready))]
 
     def tell(self, message: wire.FromServer) -> list[Action]:
         """Send something to the robot, if it is there and welcome: what it missed, its Welcome tells it."""
@@ -196,11 +210,12 @@ class Session:
 
     def lose(self, why: Lost) -> list[Action]:
         """The worker's stream is gone, with what was seen; another must be opened for what was said."""
+        code = Code.INTERNAL if why is Lost.WORKER else Code.EPOCH  # else the robot wanted it so
         actions: list[Action] = []
         if self.flight is not None:
-            actions = self.tell(wire.Error(Code.INTERNAL, seq=self.flight.seq))
+            actions = self.tell(wire.Error(code, seq=self.flight.seq))
         for number in sorted(self.requests):
-            actions += self.tell(wire.Error(Code.INTERNAL, id=number))
+            actions += self.tell(wire.Error(code, id=number))
         self.requests.clear()
         self.opened, self.index = False, -1
         self.epoch += 1

@@ -20,7 +20,7 @@ No sockets and no clocks: each call takes what happened and the time, and return
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 import itertools
 
 import msgspec
@@ -37,15 +37,11 @@ from svlm_core.offload.actions import (
     Reply,
     Save,
 )
-from svlm_core.offload.metrics import Ended, Lost
+from svlm_core.offload.outcome import Ended, Lost
 from svlm_core.offload.record import Record
 from svlm_core.offload.session import Session
 from svlm_core.offload.wire import Code, Restored
 
-CREDITS = (
-    1  # chunks of one session in flight: the newest frames wait at the robot, where they can be replaced
-)
-MAX_REQUESTS = 16  # of one session that wait for an answer
 FULL_RETRY_S = 10.0
 ENDING_RETRY_S = 5.0
 RATE_RETRY_S = 1.0
@@ -122,7 +118,7 @@ class Sessions:
             return self.refuse(connection, user, message, Code.SESSION)
         session.heard_s = now_s
         if isinstance(message, wire.Ping):
-            return [Reply(connection, wire.Pong(message.n))]
+            return [Reply(connection, wire.Pong(message.n, session.ready))]
         if isinstance(message, wire.Bye):
             return [*self._end(session, Ended.BYE), Forget(session.name)]
         if isinstance(message, wire.Cancel):
@@ -156,11 +152,16 @@ class Sessions:
         session = self._by_connection.pop(connection, None)
         if session is None:
             return []
-        session.connection, session.greet, session.heard_s = None, None, now_s
+        session.connection, session.greet, session.ready, session.heard_s = None, None, False, now_s
         return [Parted(session.name, why)]
 
-    def tick(self, now_s: float) -> list[Action]:
-        """Look who is silent, or away, for too long; call it a few times a second."""
+    def tick(self, now_s: float, mute: Collection[str] = ()) -> list[Action]:
+        """Look who is silent, or away, for too long; call it a few times a second.
+
+        Args:
+            now_s: monotonic.
+            mute: workers that do not answer.
+        """
         actions: list[Action] = []
         for session in list(self._by_name.values()):
             silent_s = now_s - session.heard_s
@@ -168,6 +169,8 @@ class Sessions:
                 actions += self.leave(session.connection, Ended.SILENT, now_s)
             elif session.connection is None and silent_s > self._keep_cache_s:
                 actions += self._end(session, Ended.EXPIRED)
+            else:
+                actions += session.notice(session.worker not in mute)
         return actions
 
     def drain(self) -> list[Action]:

@@ -299,9 +299,16 @@ class Error(Message, frozen=True):
 
 
 class Pong(Message, frozen=True):
-    """The answer to Ping."""
+    """The answer to Ping; also said unasked, with `n` 0, when `ready` changes.
+
+    Attributes:
+        n: of the Ping.
+        ready: whether chunks are understood now: not before the Welcome, nor while the stream's worker does
+            not answer or is started again.
+    """
 
     n: Number
+    ready: bool = True
 
 
 FromRobot = Hello | Chunk | Cancel | Configure | Check | Size | Reset | Ping | Bye

@@ -17,6 +17,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
+import gc
 import logging
 import math
 import os
@@ -27,17 +29,17 @@ from typing import NoReturn
 
 import msgspec
 from svlm_core.config import StreamConfig
-from svlm_core.errors import SvlmError
+from svlm_core.errors import ConfigError, SvlmError
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.load import EMBEDDED, load_model
 from svlm_core.model.precision import affordable_dtype, quantize
 from svlm_core.offload import backend, wire
 from svlm_core.offload.bell import Bell
+from svlm_core.offload.launcher import EXIT_DEVICE, EXIT_ERROR, EXIT_OK, WorkerConfig
 from svlm_core.offload.logs import log_to_stderr
 from svlm_core.offload.probe import Probe
 from svlm_core.offload.shared_socket import SharedSocket
 from svlm_core.offload.streams import is_device_error, Streams
-from svlm_core.offload.workers import EXIT_DEVICE, EXIT_ERROR, EXIT_OK, WorkerConfig
 from svlm_core.stream.defaults import stream_config
 from svlm_core.stream.engine import Engine
 import torch
@@ -52,7 +54,7 @@ def load(config: WorkerConfig) -> tuple[StreamModel, StreamConfig]:
     """The model and the settings that streams begin with.
 
     Raises:
-        ModelError, ConfigError: in one line.
+        ModelError, ConfigError: in one line; also for a setting that is too long for a Welcome.
     """
     if threads := config.threads or (1 if config.model == EMBEDDED else 0):
         torch.set_num_threads(threads)
@@ -60,7 +62,24 @@ def load(config: WorkerConfig) -> tuple[StreamModel, StreamConfig]:
     model = load_model(config.model, dtype=dtype, device=config.device)
     if config.quantize:
         quantize(model, config.quantize)
-    return model, stream_config(model, *config.settings)
+    settings = stream_config(model, *config.settings)
+    for name, value in asdict(settings).items():
+        if isinstance(value, str) and len(value) > wire.MAX_QUERY:
+            raise ConfigError(
+                f"{name}: {len(value)} characters; a server tells its robots all settings, "
+                f"and takes at most {wire.MAX_QUERY} characters for one"
+            )
+    return model, settings
+
+
+def settle() -> None:
+    """Have the garbage collector pass over what is there now, for good.
+
+    It is what was imported and loaded, hundreds of thousands of objects. To look through them takes 0.2 s, in
+    which no stream of this process gets a word.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def serve(config: WorkerConfig, lifeline: int) -> int:
@@ -88,6 +107,7 @@ def serve(config: WorkerConfig, lifeline: int) -> int:
 
         try:
             model, settings = load(config)
+            settle()
             with Engine(model, config.max_batch) as engine:
                 _serve(front, bell, lifeline, engine, model, settings, say)
             return EXIT_OK

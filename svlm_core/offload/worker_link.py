@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 import logging
 
-from svlm_core.offload.workers import WorkerKeys
+from svlm_core.offload.launcher import WorkerKeys
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 

@@ -12,159 +12,34 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Starts worker processes, watches them, and starts them again."""
+"""Watches worker processes, and starts them again."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 import logging
-import subprocess
-import sys
-import tempfile
-from typing import Any, Protocol
 
 import msgspec
 from svlm_core.errors import SvlmError
 from svlm_core.offload import backend
-import zmq
+from svlm_core.offload.launcher import EXIT_DEVICE, Launcher, WorkerConfig, WorkerProcess
+from svlm_core.offload.vitals import GONE_AFTER_S
 
 LOG = logging.getLogger(__name__)
-
-EXIT_OK, EXIT_ERROR, EXIT_DEVICE = 0, 1, 3
 
 STOP_S = 5.0  # from Stop to SIGKILL
 SILENT_S = 30.0  # a worker that says nothing for so long is killed; it says something every second
 STUCK_S = 120.0  # the same for one whose engine does not finish a step, captures and compilation included
+LOAD_S = 600.0  # the same for one that is started again and does not get ready; the first may download
+MUTE_S, MUTE_STEP_S = GONE_AFTER_S, 30.0  # after that much of either, robots are told
+DIE_S = 30.0  # a killed one that is still there then hangs in the kernel, as in a device's driver
 RESTARTS, RESTARTS_S = (
     3,
     60.0,
 )  # so many in so long a time; then something is wrong that a restart cannot mend
 DEVICE_RESTARTS, DEVICE_RESTARTS_S = 1, 600.0  # the same for a device that is broken
-
-
-class WorkerKeys(msgspec.Struct, frozen=True):
-    """CURVE keys of a worker that is not on the front's machine, z85.
-
-    Attributes:
-        server: the front's public key.
-        public, secret: the worker's own.
-    """
-
-    server: str
-    public: str
-    secret: str
-
-
-class WorkerConfig(msgspec.Struct, frozen=True):
-    """What a worker needs to know.
-
-    Attributes:
-        name: of the worker, unique in a server.
-        endpoint: of the front's backend.
-        model: a folder, a hub id, or the embedded checkpoint's name.
-        device: a torch device.
-        dtype: of the weights.
-        quantize: "" for no.
-        threads: CPU threads, 0 for torch's own choice.
-        settings: (fields of StreamConfig, where they come from), each winning over those before.
-        max_batch: most chunks in work at once.
-        log_level: debug, info, warning or error.
-        log_json: whether lines of the log are JSON.
-        keys: of the link to the front; None for a link that does not leave the machine.
-    """
-
-    name: str
-    endpoint: str
-    model: str
-    device: str
-    dtype: str
-    quantize: str
-    threads: int
-    settings: tuple[tuple[dict[str, Any], str], ...]
-    max_batch: int
-    log_level: str = "info"
-    log_json: bool = False
-    keys: WorkerKeys | None = None
-
-
-class WorkerProcess(Protocol):
-    """A worker that was started."""
-
-    def exit_code(self) -> int | None:
-        """None while it runs; never blocks."""
-
-    def kill(self) -> None:
-        """End it at once."""
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for its end; whether it has ended."""
-
-
-class Launcher(Protocol):
-    """Starts workers: here as processes of this machine, elsewhere as it likes.
-
-    A worker runs svlm_core.offload.worker.serve, which connects to the config's endpoint. It must end when
-    the front ends, however that ends.
-    """
-
-    def listen(self, backend: zmq.Socket) -> AbstractContextManager[str]:
-        """Bind the front's socket, which has a context of its own, where workers reach it.
-
-        Returns:
-            The endpoint, until the context ends.
-        """
-
-    def start(self, config: WorkerConfig) -> WorkerProcess:
-        """Start one; does not wait until it is ready."""
-
-
-class LocalProcess:
-    """A worker as a child of this process."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        """Made by LocalLauncher."""
-        self._process = process
-
-    def exit_code(self) -> int | None:
-        """As of WorkerProcess."""
-        return self._process.poll()
-
-    def kill(self) -> None:
-        """As of WorkerProcess."""
-        self._process.kill()
-
-    def wait(self, timeout_s: float) -> bool:
-        """As of WorkerProcess."""
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return False
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        return True
-
-
-class LocalLauncher:
-    """Starts workers with this interpreter; each lives as long as the pipe that brought its config."""
-
-    @contextmanager
-    def listen(self, backend: zmq.Socket) -> Iterator[str]:
-        """As of Launcher."""
-        with tempfile.TemporaryDirectory(prefix="svlm-") as folder:  # for this user alone
-            endpoint = f"ipc://{folder}/backend"
-            backend.bind(endpoint)
-            yield endpoint
-
-    def start(self, config: WorkerConfig) -> LocalProcess:
-        """As of Launcher."""
-        process = subprocess.Popen([sys.executable, "-m", "svlm_core.offload.worker"], stdin=subprocess.PIPE)
-        assert process.stdin is not None
-        process.stdin.write(msgspec.json.encode(config) + b"\n")
-        process.stdin.flush()
-        return LocalProcess(process)
 
 
 class WorkersLostError(SvlmError):
@@ -183,6 +58,8 @@ class _Slot:
     served: bool = False  # whether any of its processes was ever ready
     failed: backend.Failed | None = None
     health: backend.Health | None = None
+    mute: bool = False
+    killed_s: float | None = None
     deaths_s: deque[float] = field(default_factory=lambda: deque(maxlen=RESTARTS + 1))
     broken_s: deque[float] = field(default_factory=lambda: deque(maxlen=DEVICE_RESTARTS + 1))
 
@@ -198,6 +75,7 @@ class Workers:
     def __init__(self, launcher: Launcher, configs: Sequence[WorkerConfig], now_s: float) -> None:
         """Start them all; they load their models at the same time."""
         self._launcher = launcher
+        self._checked_s = now_s
         self._slots = {config.name: _Slot(config, self._start(config, 0), 0, now_s) for config in configs}
 
     @property
@@ -209,6 +87,11 @@ class Workers:
     def health(self) -> dict[str, backend.Health | None]:
         """What every worker's engine does, None while it is not ready."""
         return {name: slot.health if slot.ready else None for name, slot in self._slots.items()}
+
+    @property
+    def mute(self) -> list[str]:
+        """Those that should answer and did not, when they were checked last."""
+        return [name for name, slot in self._slots.items() if slot.mute]
 
     def device(self, name: str) -> str:
         """The device of a worker."""
@@ -226,6 +109,7 @@ class Workers:
             return None
         slot.heard_s = now_s
         if isinstance(message, backend.Ready):
+            LOG.info("worker %s on %s is ready", name, slot.config.device)
             slot.ready = slot.served = True
         elif isinstance(message, backend.Health):
             slot.health = message
@@ -240,22 +124,35 @@ class Workers:
             The workers whose streams are gone.
 
         Raises:
-            WorkersLostError: one could not be started, or ends again and again, or its device is broken.
+            WorkersLostError: one could not be started, or ends again and again, or cannot be ended, or its
+                device is broken.
         """
+        held = now_s - self._checked_s > MUTE_S  # this process was, or its machine: nobody else is to blame
+        self._checked_s = now_s
         lost = []
         for name, slot in self._slots.items():
+            slot.heard_s = now_s if held else slot.heard_s
             code = slot.process.exit_code()
             if code is not None:
                 self._replace(name, slot, code, now_s)
                 lost.append(name)
-            elif slot.ready and (why := _hangs(slot, now_s)):
+            elif slot.killed_s is not None:
+                if now_s - slot.killed_s > DIE_S:
+                    raise WorkersLostError(f"the worker on {slot.config.device} hangs, and cannot be ended")
+            elif why := _hangs(slot, now_s, SILENT_S, STUCK_S):
                 LOG.error("worker %s %s: killed", name, why)
-                slot.process.kill()
+                self._kill(slot, now_s)
+            else:
+                _note(name, slot, _hangs(slot, now_s, MUTE_S, MUTE_STEP_S))
         return lost
 
-    def kill(self, name: str) -> None:
+    def kill(self, name: str, now_s: float) -> None:
         """End a worker that does not take its messages; `check` starts it again."""
-        self._slots[name].process.kill()
+        self._kill(self._slots[name], now_s)
+
+    def _kill(self, slot: _Slot, now_s: float) -> None:
+        slot.process.kill()
+        slot.killed_s = now_s
 
     def end(self) -> None:
         """Wait for workers that were told to stop, and kill those that do not."""
@@ -283,6 +180,7 @@ class Workers:
         LOG.error("worker %s on %s ended (%s): started again", name, slot.config.device, why)
         slot.generation += 1
         slot.ready, slot.failed, slot.health, slot.heard_s = False, None, None, now_s
+        slot.mute, slot.killed_s = False, None
         slot.process = self._start(slot.config, slot.generation)
 
 
@@ -290,13 +188,25 @@ def _identity(name: str, generation: int) -> bytes:
     return f"{name}/{generation}".encode()
 
 
-def _hangs(slot: _Slot, now_s: float) -> str:
+def _hangs(slot: _Slot, now_s: float, silent_s: float, stuck_s: float) -> str:
     """Why a worker must be thought to hang, "" if it need not."""
-    if now_s - slot.heard_s > SILENT_S:
-        return f"has said nothing for {SILENT_S:.0f} s"
-    if slot.health and slot.health.running and slot.health.since_step_s > STUCK_S:
-        return f"has not finished a step for {STUCK_S:.0f} s"
+    quiet_s = now_s - slot.heard_s
+    if not slot.ready:
+        return f"is not ready after {LOAD_S:.0f} s" if slot.served and quiet_s > LOAD_S else ""
+    if quiet_s > silent_s:
+        return f"has said nothing for {silent_s:.0f} s"
+    if slot.health and slot.health.running and slot.health.since_step_s > stuck_s:
+        return f"has not finished a step for {stuck_s:.0f} s"
     return ""
+
+
+def _note(name: str, slot: _Slot, why: str) -> None:
+    """A worker does not answer, or does again."""
+    if why and not slot.mute:
+        LOG.warning("worker %s %s: its robots are told", name, why)
+    elif slot.mute and not why:
+        LOG.warning("worker %s answers again", name)
+    slot.mute = bool(why)
 
 
 def _too_often(times_s: deque[float], now_s: float, allowed: int, within_s: float) -> bool:

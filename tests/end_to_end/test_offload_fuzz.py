@@ -21,6 +21,7 @@ from contextlib import contextmanager, ExitStack, suppress
 from dataclasses import dataclass
 import itertools
 import json
+import logging
 import os
 from pathlib import Path
 import struct
@@ -31,6 +32,7 @@ import time
 from typing import Any
 
 import fuzzer
+import numpy as np
 import psutil
 import pytest
 import raw_zmtp
@@ -40,6 +42,8 @@ from svlm_core.offload import guard, wire
 from svlm_core.offload.client import Client
 from svlm_core.offload.curve import ClientKeys
 from svlm_core.sources.world import WorldSource
+
+LOG = logging.getLogger(__name__)
 
 ANY_PORT = "tcp://127.0.0.1:0"
 SANE = "sane"
@@ -89,15 +93,26 @@ class Server:
         faults = [line for line in self.rig.lines[lines:] if "Traceback" in line or "(internal)" in line]
         assert not faults
         growth = [most_bytes[pid] - usual_bytes[pid] for pid in usual_bytes]
+        LOG.info("memory grew by %s MiB", [count >> 20 for count in growth])
         assert sum(growth) <= GROWTH_BYTES, f"memory grew by {[count >> 20 for count in growth]} MiB"
 
-    def fuzz(self, messages: int, pictures: int) -> list[dict[str, Any]]:
+    def fuzz(self, messages: int, pictures: int, seed: int = 0) -> list[dict[str, Any]]:
         """Fuzzers side by side, each with its share; their books."""
         share = [str(-(-count // len(MAD))) for count in (messages, pictures)]
+        pid = str(self.rig.pid)
         path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
         running = [
             subprocess.Popen(
-                [sys.executable, fuzzer.__file__, self.rig.endpoint, str(self.keys_dir), name, *share],
+                [
+                    sys.executable,
+                    fuzzer.__file__,
+                    self.rig.endpoint,
+                    str(self.keys_dir),
+                    name,
+                    str(seed),
+                    *share,
+                    pid,
+                ],
                 stdout=subprocess.PIPE,
                 text=True,
                 env={**os.environ, "PYTHONPATH": path},
@@ -110,6 +125,7 @@ class Server:
                 output, _ = process.communicate()
                 assert process.returncode == 0
                 books.append(json.loads(output))
+                LOG.info("%s", books[-1])
         finally:
             for process in running:
                 process.kill()
@@ -133,13 +149,13 @@ class SaneRobot:
 
     Attributes:
         said: texts, one for each chunk.
-        slowest_s: its longest step.
+        steps_s: how long each took.
     """
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self.said: list[str] = []
-        self.slowest_s = 0.0
+        self.steps_s: list[float] = []
         self._failure: BaseException | None = None
         self._enough = threading.Event()
 
@@ -147,7 +163,7 @@ class SaneRobot:
         chunk = Chunk(index, tuple(itertools.islice(pictures, 2)))
         began_s = time.monotonic()
         self.said.append(client.step(chunk).text)
-        self.slowest_s = max(self.slowest_s, time.monotonic() - began_s)
+        self.steps_s.append(time.monotonic() - began_s)
 
     def run(self, least: int) -> None:
         """Step until it is enough, but so many times at least."""
@@ -194,34 +210,36 @@ def sane_robot_is_served(server: Server) -> Iterator[None]:
     with alone.busy(least=min(len(among.said), 24)):
         pass
     assert any(alone.said) and among.said[: len(alone.said)] == alone.said
-    assert among.slowest_s < STEP_LIMIT_S
+    for robot, where in ((among, "among them"), (alone, "alone")):
+        p50_ms, p99_ms = (1e3 * value for value in np.percentile(robot.steps_s, (50, 99)))
+        LOG.info("a sane robot %s: p50 %.0f ms, p99 %.0f ms", where, p50_ms, p99_ms)
+    assert max(among.steps_s) < STEP_LIMIT_S
 
 
 def check_books(books: list[dict[str, Any]], messages: int, pictures: int) -> None:
-    """Everything was sent and answered, and every answer but errors was earned."""
+    """Everything was sent and answered, at once and by right."""
     assert sum(book["messages"] for book in books) >= messages
     assert sum(book["pictures"] for book in books) >= pictures
-    assert sum(book["lost"] for book in books) == 0
+    assert not [lost for book in books for lost in book["lost"]]
     replies = {name for book in books for name in book["replies"]}
     assert {"error schema", "error version", "error image", "error session", "pong", "result"} <= replies
     assert "error internal" not in replies
+    assert max(book["own_max_ms"] for book in books) < REPLY_MS, books
 
 
 def test_a_hundred_thousand_mutations(server: Server) -> None:
     with server.unharmed(), sane_robot_is_served(server):
         books = server.fuzz(97_000, 3_000)
     check_books(books, 97_000, 3_000)
-    # a wait is that for a window of messages, among real work, on a machine that may have other work
-    assert max(book["p90_ms"] for book in books) < REPLY_MS, books
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_a_million_mutations(server: Server) -> None:
+    """`pytest -m slow -k million`: ten minutes, or an hour on a busy machine."""
     with server.unharmed(), sane_robot_is_served(server):
-        books = server.fuzz(940_000, 60_000)
-    check_books(books, 940_000, 60_000)
-    assert max(book["max_ms"] for book in books) < REPLY_MS
+        books = [server.fuzz(94_000, 6_000, seed) for seed in range(1, 11)]
+    check_books([one for each in books for one in each], 940_000, 60_000)
 
 
 def connections_of(server: Server) -> int:

@@ -35,6 +35,7 @@ from svlm_core.offload.keys import KeyStore
 
 SOURCE = "world://1?seconds=20"
 LIMIT_S = 200
+LEAVER = "leaver"  # a robot whose key is taken back
 WITHOUT_TORCH = """
 import sys
 
@@ -56,7 +57,7 @@ def free_endpoint() -> str:
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_keys(tmp_path_factory.mktemp("keys") / "keys", "robot")
+    folder = make_keys(tmp_path_factory.mktemp("keys") / "keys", "robot", LEAVER)
     KeyStore(folder).new("stranger")
     return folder
 
@@ -134,6 +135,28 @@ def test_ctrl_c_ends_with_a_summary_and_the_server_forgets_the_stream(link: list
     code, _, err = ended(process)
     assert code == 0 and "Traceback" not in err
     assert "received" in err.splitlines()[-1]
+    assert_accounted(err)
+
+
+def test_a_key_that_is_revoked_ends_a_recording_and_every_frame_is_accounted_for(
+    link: list[str], keys: Path
+) -> None:
+    process = stream("world://1?seconds=3600", *options(link[1], keys, LEAVER))
+    assert process.stdout is not None
+    process.stdout.readline()
+    KeyStore(keys).revoke(LEAVER)
+    code, _, err = ended(process)
+    assert code == 1 and "Traceback" not in err
+    assert "this robot's key" in err.splitlines()[-1]
+    assert_accounted(err)
+
+
+def assert_accounted(err: str) -> None:
+    """The summary has a place for every frame."""
+    found = re.search(r"frames: (\d+) received, (\d+) used, dropped: ([^;]+);", err)
+    assert found is not None
+    dropped = sum(int(count) for count in re.findall(r"\d+", found[3]))
+    assert int(found[1]) == int(found[2]) + dropped > 0, found[0]
 
 
 def test_a_server_that_is_killed_and_started_again(keys: Path, tmp_path: Path) -> None:
@@ -180,7 +203,7 @@ def wait_until(condition: Any, what: str) -> None:
     ("robot", "server", "line"),
     [
         ("stranger", "server", "the server does not allow this robot's key: svlm keys allow, on the server"),
-        ("robot", "stranger", "the server has another key than --server-key says"),
+        ("robot", "stranger", "the server has another key than this robot was told"),
     ],
 )
 def test_a_wrong_key_is_one_line(link: list[str], keys: Path, robot: str, server: str, line: str) -> None:

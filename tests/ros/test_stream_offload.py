@@ -24,6 +24,7 @@ import time
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
@@ -34,6 +35,8 @@ from stream_rig import EPOCH_S, START_LIMIT_S, StreamRig
 from svlm_core.events import CommentaryEvent
 from svlm_core.frames import Chunker, Frame, FrameLedger, NS_PER_S
 from svlm_core.offload.keys import KeyStore
+from svlm_core.offload.link import MUTE
+from svlm_core.offload.workers import MUTE_S
 from svlm_core.sources.world import WorldSource
 from svlm_core.stream.commentator import Commentator
 from svlm_ros.conversions import image_from_rgb
@@ -174,6 +177,28 @@ def test_a_server_that_is_held_and_goes_on(start: Any, ear: Any, workstation: Wo
     output = rig.end()
     assert rig.process.returncode == 0 and "Traceback" not in output, output
     assert len(lines(output, "link stalled:")) == 1, output
+
+
+def test_a_model_that_is_held_and_goes_on(start: Any, ear: Any, workstation: Workstation) -> None:
+    rig = StreamRig(ear, start, **workstation.link()).wait_until_ready()
+    rig.film(0)
+    rig.hear(1)
+    (worker,) = psutil.Process(workstation.server.pid).children()
+    worker.suspend()
+    try:
+        assert rig.says("link", WARN, MUTE, MUTE_S + 10.0)
+        rig.film(1)
+        assert ear.spin_until(lambda: rig.value("images", "frames dropped: link") == "2", 10.0)
+    finally:
+        worker.resume()
+    assert rig.says("link", OK, "live")
+    assert rig.value("link", "reconnects") == "0"
+    rig.film(2)
+    events = rig.hear(3)
+    assert [event.kind for event in events] == ["commentary", "gap", "commentary"]
+    output = rig.end()
+    assert rig.process.returncode == 0 and "Traceback" not in output, output
+    assert lines(output, f"link stalled: {MUTE}"), output
 
 
 @pytest.mark.parametrize("then_allowed", [False, pytest.param(True, marks=pytest.mark.slow)])

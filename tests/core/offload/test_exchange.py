@@ -29,7 +29,7 @@ from svlm_core.config import StreamConfig
 from svlm_core.errors import CacheFullError, ConfigError, LinkError, NumericsError, QueryError
 from svlm_core.offload import wire
 from svlm_core.offload.exchange import CANCEL_S, Exchange
-from svlm_core.offload.flight import Answer, Flight
+from svlm_core.offload.flight import Answer, Flight, LATE_S, PATIENCE_S
 from svlm_core.offload.link import LinkState, LIVE, REFUSED, STALLED
 from svlm_core.offload.wire import Code, DEAD_AFTER_S, Restored
 from svlm_core.stream.result import ChunkResult
@@ -191,6 +191,37 @@ def test_a_result_that_is_promised_and_never_comes_is_given_up(robot: Robot) -> 
     robot.now_s = DEAD_AFTER_S
     robot.sent()
     assert [str(error) for error in robot.answers] == ["the chunk's result was lost"]
+
+
+@pytest.mark.parametrize(("deadline_s", "limit_s"), [(2.0, 2.0 + LATE_S), (None, PATIENCE_S)])
+def test_a_chunk_that_is_never_answered_is_lost_and_the_next_one_goes(
+    robot: Robot, deadline_s: float | None, limit_s: float
+) -> None:
+    chunk = robot.send(0, deadline_s)
+    assert robot.exchange.next_s == limit_s
+    robot.now_s = limit_s - 1.0
+    assert robot.sent() == [] and not robot.answers
+    robot.now_s = limit_s
+    assert robot.sent() == [wire.Cancel(chunk.epoch, chunk.seq)]
+    assert [str(error) for error in robot.answers] == [
+        f"the server has not answered the chunk for {limit_s:.0f} s"
+    ]
+    later = robot.send(1, limit_s + 1.0)
+    robot.answer(chunk, "late")
+    robot.answer(later, "words")
+    assert robot.answers[1].text == "words", "what comes late is about nothing that somebody waits for"
+    assert str(robot.exchange.said) == "once late words"
+
+
+def test_while_the_link_is_down_a_chunk_that_was_sent_is_waited_for(robot: Robot) -> None:
+    chunk = robot.send(0)
+    robot.exchange.stand(DOWN)
+    assert robot.exchange.next_s == math.inf
+    robot.now_s = 2 * PATIENCE_S
+    assert robot.sent() == [] and not robot.answers
+    robot.welcome(last=chunk.seq)
+    robot.answer(chunk)
+    assert robot.answers[0].text == "words"
 
 
 def test_numbers_go_on_where_the_server_is(robot: Robot) -> None:

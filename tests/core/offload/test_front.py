@@ -23,9 +23,9 @@ from raw_peer import RawPeer
 from svlm_core.errors import ConfigError
 from svlm_core.offload import wire
 from svlm_core.offload.front import Front
+from svlm_core.offload.launcher import LocalLauncher
 from svlm_core.offload.serving import ServeConfig
 from svlm_core.offload.wire import Code
-from svlm_core.offload.workers import LocalLauncher
 import zmq
 
 LIMIT_S = 240.0  # torch's import on a busy machine

@@ -31,6 +31,7 @@ from svlm_core.offload.link import (
     FINAL_RETRY_S,
     Link,
     LIVE,
+    MUTE,
     REFUSED,
     Send,
     STALLED,
@@ -110,6 +111,28 @@ def test_any_message_is_a_sign_of_life_and_pongs_measure_the_round_trip() -> Non
     assert it.state.round_trip_ms == pytest.approx(20.0), "a Pong that nobody asked for measures nothing"
     assert run_until(it, HEARTBEAT_S + 0.9 + DEAD_AFTER_S)[-1][1] != Disconnect()
     assert it.state.name == LIVE
+
+
+@pytest.mark.parametrize("news", [wire.Pong(0), WELCOME], ids=["it goes on", "another has taken over"])
+def test_a_server_whose_model_does_not_answer_is_stalled_on_a_connection_that_stands(
+    news: wire.FromServer,
+) -> None:
+    it = live()
+    assert it.heard(wire.Pong(0, ready=False), 1.0) == []
+    assert (it.state.name, it.state.reason, it.state.since_s) == (STALLED, MUTE, 1.0)
+    for second in range(1, 60):
+        (ping,) = it.tick(float(second))
+        it.heard(wire.Pong(ping.message.n, ready=False), second + 0.1)
+    assert (it.state.name, it.state.since_s) == (STALLED, 1.0)
+    assert it.heard(news, 60.5) == []
+    assert (it.state.name, it.state.reason, it.state.reconnects) == (LIVE, "", 0)
+
+
+def test_a_server_that_ends_is_not_live_because_its_model_is() -> None:
+    it = live()
+    it.heard(wire.Error(Code.ENDING, retry_s=3.0), 1.0)
+    it.heard(wire.Pong(1), 1.1)
+    assert it.state.name == REFUSED
 
 
 def test_it_comes_back_and_counts() -> None:
@@ -209,6 +232,7 @@ EVENTS = st.sampled_from(
         "broke",
         "doubted",
         wire.Pong(1),
+        wire.Pong(0, ready=False),
         WELCOME,
         wire.Error(Code.FULL, retry_s=3.0),
         wire.Error(Code.ENDING, retry_s=3.0),

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 import pytest
 from svlm_core.offload import wire
-from svlm_core.offload.metrics import Ended, Lost, MAX_KEYS, Metrics, NO_KEY, OTHER_KEYS
+from svlm_core.offload.metrics import MAX_KEYS, Metrics, NO_KEY, OTHER_KEYS
+from svlm_core.offload.outcome import Ended, Lost
 import yaml
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

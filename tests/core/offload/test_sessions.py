@@ -23,7 +23,7 @@ from hypothesis.stateful import initialize, invariant, rule, RuleBasedStateMachi
 import pytest
 from svlm_core.offload import backend, wire
 from svlm_core.offload.actions import Came, Dropped, Forget, Landed, Order, Parted, Reply, Save
-from svlm_core.offload.metrics import Ended, Lost
+from svlm_core.offload.outcome import Ended, Lost
 from svlm_core.offload.record import Record
 from svlm_core.offload.session import CREDITS, MAX_REQUESTS
 from svlm_core.offload.sessions import FULL_RETRY_S, Sessions
@@ -63,6 +63,9 @@ class Server:
 
     def worker(self, message: Any) -> list[Any]:
         return self.carry_out(self.sessions.hear("0", message, self.now_s))
+
+    def tick(self, *mute: str) -> list[Any]:
+        return self.carry_out(self.sessions.tick(self.now_s, mute))
 
     def hello(self, connection: bytes = b"c", name: str = "s", **fields: Any) -> wire.Welcome:
         """Say Hello, open the stream if it is new, and take the Welcome."""
@@ -207,7 +210,7 @@ def test_a_hello_waits_for_the_chunk_in_work_so_that_last_is_true() -> None:
     server.hello(b"old")
     work = server.chunk(b"old", 1000, 0)
     assert not told(server.robot(b"new", wire.Hello(wire.VERSION, "s")), b"new")
-    assert told(server.robot(b"new", wire.Ping(7)), b"new") == [wire.Pong(7)]
+    assert told(server.robot(b"new", wire.Ping(7)), b"new") == [wire.Pong(7, ready=False)]
     welcome, resent = told(server.answer(work), b"new")
     assert (welcome.last, resent.seq) == (0, 0)
 
@@ -304,6 +307,42 @@ def test_a_lost_worker_costs_what_was_seen() -> None:
     (welcome,) = told(server.open_all(actions))
     assert (welcome.epoch, welcome.restored, welcome.last) == (1001, Restored.TEXT, 0)
     assert not codes(server.chunk(b"c", 1001, 2, 0))
+
+
+def test_a_robot_is_told_when_its_chunks_are_not_understood_and_when_they_are_again() -> None:
+    server = Server()
+    server.hello()
+    assert server.tick() == []
+    work = server.chunk(b"c", 1000, 0)
+    assert told(server.tick("0")) == [wire.Pong(0, ready=False)], "its worker does not answer"
+    assert server.tick("0") == [], "once"
+    assert told(server.robot(b"c", wire.Ping(3))) == [wire.Pong(3, ready=False)]
+    assert told(server.tick()) == [wire.Pong(0)]
+    assert [type(message) for message in told(server.answer(work))] == [wire.Result]
+    server.carry_out(server.sessions.worker_lost("0"))
+    assert told(server.tick()) == [wire.Pong(0, ready=False)]
+    assert told(server.robot(b"c", wire.Ping(4))) == [wire.Pong(4, ready=False)]
+    actions = server.carry_out(server.sessions.worker_ready("0", "tiny"))
+    assert [type(message) for message in told(server.open_all(actions))] == [wire.Welcome]
+    assert server.tick() == [], "the Welcome has told it"
+
+
+def test_a_robot_that_waits_for_its_welcome_is_told_by_it_alone() -> None:
+    server = Server()
+    server.hello()
+    server.chunk(b"c", 1000, 0)
+    server.robot(b"new", wire.Hello(wire.VERSION, "s"))  # waits for the chunk in work
+    assert server.tick() == server.tick("0") == []
+    assert told(server.robot(b"new", wire.Ping(7)), b"new") == [wire.Pong(7, ready=False)]
+
+
+def test_a_robot_that_begins_again_with_other_settings_is_told_what_becomes_of_its_chunk() -> None:
+    server = Server()
+    server.hello()
+    server.chunk(b"c", 1000, 0)
+    actions = server.robot(b"c", wire.Hello(wire.VERSION, "s", settings={"temperature": 0.5}))
+    assert told(actions) == [wire.Error(Code.EPOCH, seq=0)], "it wanted so: no fault of the server"
+    assert Dropped("key", 1, Lost.ENDED) in actions
 
 
 def test_late_answers_about_an_old_memory_are_ignored() -> None:

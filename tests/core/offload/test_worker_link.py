@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from svlm_core.offload.launcher import WorkerKeys
 from svlm_core.offload.worker_link import listen_to_workers
-from svlm_core.offload.workers import WorkerKeys
 import zmq
 
 LIMIT_MS = 10_000

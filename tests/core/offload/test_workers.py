@@ -21,13 +21,15 @@ import time
 
 import pytest
 from svlm_core.offload import backend
+from svlm_core.offload.launcher import EXIT_DEVICE, LocalProcess, WorkerConfig
 from svlm_core.offload.workers import (
-    EXIT_DEVICE,
-    LocalProcess,
+    DIE_S,
+    LOAD_S,
+    MUTE_S,
+    MUTE_STEP_S,
     RESTARTS,
     SILENT_S,
     STUCK_S,
-    WorkerConfig,
     Workers,
     WorkersLostError,
 )
@@ -43,6 +45,8 @@ def health(running: int = 0, since_step_s: float = 0.0) -> backend.Health:
 class ObedientLauncher:
     """Starts real processes that do nothing but end with the code that they are told to."""
 
+    kind: type[LocalProcess] = LocalProcess
+
     def __init__(self) -> None:
         self.started: list[WorkerConfig] = []
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -52,7 +56,7 @@ class ObedientLauncher:
         script = "import sys; sys.exit(int(sys.stdin.readline() or 0))"
         process = subprocess.Popen([sys.executable, "-S", "-c", script], stdin=subprocess.PIPE)
         self.processes.append(process)
-        return LocalProcess(process)
+        return self.kind(process)
 
     def end(self, number: int, code: int) -> None:
         """Let process `number` end."""
@@ -76,6 +80,11 @@ def started(launcher: ObedientLauncher) -> Workers:
     workers = Workers(launcher, [CONFIG], 0.0)
     assert workers.hear(b"0/0", READY, 0.0) == "0"
     return workers
+
+
+def watch(workers: Workers, begin_s: float, end_s: float) -> list[str]:
+    """Check every second, as the front does more often; the workers that were lost."""
+    return [name for second in range(round(begin_s), round(end_s) + 1) for name in workers.check(second)]
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -136,6 +145,7 @@ def test_a_broken_device_is_tried_once_more(launcher: ObedientLauncher) -> None:
 def test_a_worker_that_hangs_is_killed(launcher: ObedientLauncher, sign: backend.Health | None) -> None:
     workers = started(launcher)
     now_s = SILENT_S + 1
+    assert watch(workers, 0, SILENT_S) == [] and launcher.processes[0].poll() is None
     if sign is not None:
         workers.hear(b"0/0", sign, now_s)
     assert workers.check(now_s) == []  # killed now, found dead later
@@ -144,8 +154,68 @@ def test_a_worker_that_hangs_is_killed(launcher: ObedientLauncher, sign: backend
     assert workers.check(now_s) == []  # the new one has its time
 
 
+@pytest.mark.parametrize(
+    ("sign", "at_s"),
+    [(None, MUTE_S + 1), (health(running=1, since_step_s=MUTE_STEP_S + 1), 100.0)],
+    ids=["silent", "in one step"],
+)
+def test_a_worker_that_may_hang_is_told_of_and_may_go_on(
+    launcher: ObedientLauncher, sign: backend.Health | None, at_s: float
+) -> None:
+    workers = started(launcher)
+    for second in range(round(at_s)):
+        workers.hear(b"0/0", health(running=1), 0.0 if sign is None else second)
+        assert workers.check(second) == []
+        assert workers.mute == [] or sign is None
+    if sign is not None:
+        workers.hear(b"0/0", sign, at_s)
+    assert workers.check(at_s) == []
+    assert workers.mute == ["0"]
+    workers.hear(b"0/0", health(running=1), at_s + 1)
+    assert workers.check(at_s + 1) == workers.mute == []
+    assert launcher.processes[0].poll() is None
+
+
+def test_a_front_that_was_held_itself_blames_nobody(launcher: ObedientLauncher) -> None:
+    workers = started(launcher)
+    assert workers.check(1.0) == workers.check(1000.0) == workers.mute == []
+    assert launcher.processes[0].poll() is None
+    for second in range(round(MUTE_S) + 2):
+        workers.check(1000.0 + second)
+    assert workers.mute == ["0"]
+
+
+def test_a_worker_that_does_not_get_ready_again_is_killed(launcher: ObedientLauncher) -> None:
+    workers = Workers(launcher, [CONFIG], 0.0)
+    assert watch(workers, 0, 2 * LOAD_S) == [] and launcher.processes[0].poll() is None, "it may download"
+    ready_s = 2 * LOAD_S + 1
+    workers.hear(b"0/0", READY, ready_s)
+    launcher.end(0, 1)
+    assert workers.check(ready_s) == ["0"]
+    assert watch(workers, ready_s, ready_s + LOAD_S) == [] and launcher.processes[1].poll() is None
+    workers.check(ready_s + LOAD_S + 1)
+    until(lambda: launcher.processes[1].poll() is not None)
+
+
+class Immortal(LocalProcess):
+    """Sits in the kernel, where no signal reaches it."""
+
+    def kill(self) -> None:
+        pass
+
+
+def test_a_worker_that_cannot_be_ended_ends_the_server(launcher: ObedientLauncher) -> None:
+    launcher.kind = Immortal
+    workers = started(launcher)
+    at_s = SILENT_S + 1
+    assert watch(workers, 0, at_s + DIE_S) == []
+    with pytest.raises(WorkersLostError, match="on cpu hangs, and cannot be ended"):
+        workers.check(at_s + DIE_S + 1.0)
+
+
 def test_a_worker_that_rests_is_left_alone(launcher: ObedientLauncher) -> None:
     workers = started(launcher)
-    workers.hear(b"0/0", health(running=0, since_step_s=1e6), 100.0)
-    assert workers.check(100.0 + SILENT_S) == []
+    for second in range(round(SILENT_S) + 2):
+        workers.hear(b"0/0", health(running=0, since_step_s=1e6), second)
+        assert workers.check(second) == workers.mute == []
     assert launcher.processes[0].poll() is None
