@@ -99,7 +99,7 @@ class Patchifier:
         return target_size(height, width, factor=self.factor, min_tokens=min_tokens, max_tokens=max_tokens)
 
     def __call__(self, rgb: np.ndarray, min_tokens: int, max_tokens: int) -> VisionInput:
-        """Scale, pad in time, normalise and cut into patches.
+        """Scale, pad in time, cut into patches and normalise.
 
         Args:
             rgb: uint8 [T, H, W, 3], T at least 1.
@@ -113,15 +113,14 @@ class Patchifier:
         frames = scaled(as_pictures(rgb), (height, width))
         if missing := -len(frames) % self.temporal_patch:
             frames = torch.cat([frames, frames[-1:].expand(missing, -1, -1, -1)])
-        frames = normalised(frames, self.mean, self.std)
         t, h, w = len(frames) // self.temporal_patch, height // self.patch, width // self.patch
         blocks = frames.view(
             *(t, self.temporal_patch, 3),
             *(h // self.merge, self.merge, self.patch),
             *(w // self.merge, self.merge, self.patch),
         )
-        patches = blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(t * h * w, -1)
-        return VisionInput(patches, (t, h, w), self.merge)
+        patches = blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(t * h * w, 3, -1)
+        return VisionInput(normalised(patches, self.mean, self.std).flatten(1), (t, h, w), self.merge)
 
 
 def as_pictures(rgb: np.ndarray) -> Tensor:
@@ -141,9 +140,10 @@ def scaled(pictures: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def normalised(pictures: Tensor, mean: Channels, std: Channels) -> Tensor:
-    """[T, 3, H, W] from uint8 to float32 (x / 255 - mean) / std."""
-    scale = torch.tensor(std).view(3, 1, 1)
-    return pictures / (255 * scale) - torch.tensor(mean).view(3, 1, 1) / scale
+    """uint8 [T, 3, ...] to float32 (x / 255 - mean) / std."""
+    shape = (3, *[1] * (pictures.ndim - 2))
+    scale = torch.tensor(std).view(shape)
+    return (pictures / (255 * scale)).sub_(torch.tensor(mean).view(shape) / scale)
 
 
 def load_patchifier(
