@@ -121,7 +121,7 @@ def add_bench(actions: Any) -> None:
     parser = actions.add_parser(
         "bench",
         help="tokens a second of loading samples, beside those of training on them",
-        description="Load all samples once with their frames, with training steps on some of them in between; "
+        description="Load all samples once with their frames, with training steps in between; "
         "print tokens a second of both, and how memory grew over the pass. On a CPU seconds are those that a "
         "core computes, so other work on the machine hardly matters. The smaller the model, the faster it "
         "trains, and the harder it is to feed.",
