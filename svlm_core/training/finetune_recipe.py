@@ -24,6 +24,7 @@ from svlm_core.config import DTYPES, read_yaml, StreamConfig
 from svlm_core.errors import ConfigError
 from svlm_core.training.recipe import build, take
 
+NF4 = "nf4"
 _RESERVED = ("output_dir", "max_steps", "num_train_epochs", "per_device_train_batch_size", "seed")
 
 
@@ -56,11 +57,14 @@ class Lora:
         rank: of the update.
         alpha: its scale is alpha / rank.
         dropout: before the update.
+        base: "nf4" rounds the adapted layers to four bits (QLoRA, arXiv 2305.14314), which the export turns
+            back into the numbers trained with; "" leaves them as they are.
     """
 
     rank: int = 64
     alpha: int = 128
     dropout: float = 0.0
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,11 @@ class FinetuneRecipe:
     seed: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def sharded(self) -> bool:
+        """Whether the weights lie on several devices."""
+        return bool({"fsdp", "deepspeed"} & self.trainer.keys())
+
 
 def is_finetune(data: dict[str, Any]) -> bool:
     """Whether a recipe adapts a checkpoint; the others make a model from nothing."""
@@ -138,13 +147,17 @@ def load_finetune_recipe(path: Path) -> FinetuneRecipe:
         world = build(WorldData, take(data, "world", dict), "world") if "world" in data else None
         lora = build(Lora, data["lora"] or {}, "lora") if "lora" in data else None
         recipe = build(FinetuneRecipe, {**data, "world": world, "lora": lora}, "recipe")
+        if lora and lora.base not in ("", NF4):
+            raise ConfigError(f"lora.base must be {NF4!r} or left out, got {lora.base!r}")
+        if lora and lora.base and recipe.sharded:
+            raise ConfigError("lora.base: weights of four bits are not sharded; leave fsdp and deepspeed out")
         if recipe.dtype not in DTYPES:
             raise ConfigError(f"recipe.dtype must be one of {', '.join(DTYPES)}; got {recipe.dtype!r}")
         if not (recipe.language or recipe.vision):
             raise ConfigError("recipe.language and recipe.vision are both false: nothing would be learned")
         if world and world.overlap_s >= world.clip_s:
             raise ConfigError(f"world.overlap_s must be less than clip_s ({world.clip_s})")
-        if recipe.stream_steps and {"fsdp", "deepspeed"} & recipe.trainer.keys():
+        if recipe.stream_steps and recipe.sharded:
             raise ConfigError("recipe.stream_steps: weights that are sharded cannot stream; set it to 0")
         for name in _RESERVED:
             if name in recipe.trainer:
