@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A recipe as transformers' TrainingArguments; what this machine lacks for it is said before anything is loaded."""
+"""A recipe as transformers' TrainingArguments; what this machine lacks for it is said at once."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ other, with the stream's settings in its `stream.yaml`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 import logging
 from pathlib import Path
@@ -29,10 +29,12 @@ from typing import Any
 
 import numpy as np
 from svlm_core.config import StreamConfig
+from svlm_core.data.seek_index import SampleFile
 from svlm_core.errors import SourceError
+from svlm_core.evaluation.commentary.text_scores import rouge_l
 from svlm_core.evaluation.world import evaluate_world
 from svlm_core.model.adapter import StreamModel
-from svlm_core.model.load import find_checkpoint, load_model
+from svlm_core.model.load import find_checkpoint, load_model, load_skeleton
 from svlm_core.model.vision import PROCESSOR_FILES
 from svlm_core.stream.defaults import stream_config
 from svlm_core.training.arguments import check_machine, training_arguments
@@ -40,6 +42,7 @@ from svlm_core.training.clip import Clip, Renderer
 from svlm_core.training.disk_clips import DiskClips
 from svlm_core.training.dry_run import describe
 from svlm_core.training.finetune_recipe import FinetuneRecipe
+from svlm_core.training.held_out import evaluate_held_out, SHOWN, stretches
 from svlm_core.training.learning import choose_what_learns, merged
 from svlm_core.training.optimizer import adamw
 from svlm_core.training.packing import Pack, pack
@@ -56,6 +59,8 @@ from transformers import Trainer, TrainerCallback
 import yaml
 
 log = logging.getLogger(__name__)
+
+Evaluate = Callable[[Any], dict[str, Any]]  # progress bar -> figures to log
 
 
 class Rows(Dataset[dict[str, Any]]):
@@ -129,7 +134,15 @@ class Finetuning:
         """
         check_machine(recipe)
         device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
-        model = load_model(recipe.base, dtype=recipe.dtype, device=device)
+        return cls._of(recipe, load_model(recipe.base, dtype=recipe.dtype, device=device))
+
+    @classmethod
+    def sketch(cls, recipe: FinetuneRecipe) -> Finetuning:
+        """The same without weights, which need not be there: to be described only. Raises as load."""
+        return cls._of(recipe, load_skeleton(recipe.base, dtype=recipe.dtype))
+
+    @classmethod
+    def _of(cls, recipe: FinetuneRecipe, model: StreamModel) -> Finetuning:
         config = stream_config(model, (recipe.stream, "stream"))
         clips: WorldClips | DiskClips
         clips = WorldClips(recipe.world) if recipe.world else DiskClips(Path(recipe.data), config)
@@ -143,7 +156,7 @@ class Finetuning:
 
     def describe(self) -> Iterator[str]:
         """What would be done, in lines for people."""
-        return describe(self.recipe, self.model, self.clips, self.steps, self.rows.pack(0))
+        return describe(self.recipe, self.model, self.clips, self.steps, self.rows)
 
     def run(self, out: Path) -> Path:
         """Train and export the new checkpoint; runs in every process alike.
@@ -166,7 +179,8 @@ class Finetuning:
             optimizers=(optimizer, None),
         )
         if recipe.stream_steps and is_main():
-            trainer.add_callback(StreamEvaluation(trainer, self.model, self.config, recipe))
+            stream = _evaluation(self.model, self.config, recipe)
+            trainer.add_callback(StreamEvaluation(trainer, self.model, recipe, stream))
         trainer.train(resume_from_checkpoint=last_checkpoint(out, arguments.world_size))
         target = out / "checkpoint"
         if recipe.sharded:
@@ -218,13 +232,13 @@ class ClipTrainer(Trainer):
 
 
 class StreamEvaluation(TrainerCallback):
-    """Streams an unseen world between optimiser steps and logs how much of what was said is right."""
+    """Streams between optimiser steps what is not trained on and logs how good it was."""
 
     def __init__(
-        self, trainer: Trainer, model: StreamModel, config: StreamConfig, recipe: FinetuneRecipe
+        self, trainer: Trainer, model: StreamModel, recipe: FinetuneRecipe, stream: Evaluate
     ) -> None:
-        """Log to `trainer`."""
-        self._trainer, self._model, self._config, self._recipe = trainer, model, config, recipe
+        """Log to `trainer` what `stream` finds."""
+        self._trainer, self._model, self._recipe, self._stream = trainer, model, recipe, stream
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stream if it is time."""
@@ -232,12 +246,28 @@ class StreamEvaluation(TrainerCallback):
             return
         self._model.hf.eval()
         with tqdm(total=self._recipe.stream_s, unit="s", desc="stream", leave=False) as bar:
-            figures = evaluate_world(
-                self._model, self._config, FIRST_EVALUATION_SEED, self._recipe.stream_s, bar
-            )
+            figures = self._stream(bar)
         self._model.hf.train()
-        shown = ("event_accuracy", "silence_precision", "silence_recall")
-        self._trainer.log({f"stream_{name}": figures[name] for name in shown if figures[name] is not None})
+        self._trainer.log({f"stream_{name}": value for name, value in figures.items() if value is not None})
+
+
+def _evaluation(model: StreamModel, config: StreamConfig, recipe: FinetuneRecipe) -> Evaluate:
+    """What is streamed on the way: progress bar -> figures."""
+
+    def world(bar: Any) -> dict[str, Any]:
+        figures = evaluate_world(model, config, FIRST_EVALUATION_SEED, recipe.stream_s, bar)
+        return {name: figures[name] for name in ("event_accuracy", "silence_precision", "silence_recall")}
+
+    if not recipe.held_out:
+        return world
+    rouge_l()  # what scoring needs is missed now, not hours later
+    unseen = stretches(SampleFile(Path(recipe.held_out)), config.chunk_s, recipe.stream_s)
+
+    def held_out(bar: Any) -> dict[str, Any]:
+        figures = evaluate_held_out(model, config, unseen, bar.update)
+        return {name: figures[name] for name in SHOWN} | {"chrf": (figures["text"] or {}).get("chrf")}
+
+    return held_out
 
 
 def _export(hf: Any, model: StreamModel, config: StreamConfig, base: Path, target: Path) -> None:

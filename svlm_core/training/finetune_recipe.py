@@ -92,9 +92,11 @@ class FinetuneRecipe:
         gradient_checkpointing: compute activations twice and keep them once.
         save_steps: optimiser steps between checkpoints to resume from.
         log_steps: optimiser steps between two lines of loss and accuracy.
-        stream_steps: optimiser steps between two streams of an unseen world, in which the model lives with
-            its own words: what counts; 0 for none. Not under FSDP or DeepSpeed, which shard the weights.
-        stream_s: seconds of such a stream.
+        held_out: file of samples that are not trained on, for recipes with `data`.
+        stream_steps: optimiser steps between two streams of the held-out samples' videos, or of an unseen
+            world, in which the model lives with its own words: what counts; 0 for none. Not under FSDP or
+            DeepSpeed, which shard the weights.
+        stream_s: seconds that are streamed each time.
         seed: of the clips' order and everything else.
         trainer: further fields of transformers' TrainingArguments: fsdp, deepspeed, report_to, ...
     """
@@ -118,6 +120,7 @@ class FinetuneRecipe:
     gradient_checkpointing: bool = False
     save_steps: int = 200
     log_steps: int = 10
+    held_out: str = ""
     stream_steps: int = 0
     stream_s: int = 600
     seed: int = 0
@@ -159,6 +162,10 @@ def load_finetune_recipe(path: Path) -> FinetuneRecipe:
             raise ConfigError(f"world.overlap_s must be less than clip_s ({world.clip_s})")
         if recipe.stream_steps and recipe.sharded:
             raise ConfigError("recipe.stream_steps: weights that are sharded cannot stream; set it to 0")
+        if recipe.data and bool(recipe.held_out) != bool(recipe.stream_steps):
+            raise ConfigError("recipe: held_out, samples to stream on the way, and stream_steps go together")
+        if recipe.world and recipe.held_out:
+            raise ConfigError("recipe.held_out is for recipes with data; clips of the world have worlds")
         for name in _RESERVED:
             if name in recipe.trainer:
                 raise ConfigError(f"trainer.{name} is set by the recipe's own fields")

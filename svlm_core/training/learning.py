@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from svlm_core.errors import ConfigError, MissingPackageError
+from svlm_core.errors import MissingPackageError
 from svlm_core.model.adapter import StreamModel
 from svlm_core.training.finetune_recipe import FinetuneRecipe, Lora, NF4
 import torch
 from torch import nn
+from transformers.integrations.liger import apply_liger_kernel
 
 
 def choose_what_learns(model: StreamModel, recipe: FinetuneRecipe) -> Any:
@@ -43,6 +44,10 @@ def choose_what_learns(model: StreamModel, recipe: FinetuneRecipe) -> Any:
         hf.model.language_model.requires_grad_(True)
         hf.lm_head.requires_grad_(True)
     hf.model.visual.requires_grad_(recipe.vision)
+    if recipe.trainer.get("use_liger_kernel"):
+        # not left to Trainer, which applies it to PreTrainedModels only and would pass by our objective
+        ours = {"cross_entropy": False, "fused_linear_cross_entropy": False}  # the loss is our own
+        apply_liger_kernel(hf, {**ours, **(recipe.trainer.get("liger_kernel_config") or {})})
     if recipe.gradient_checkpointing:
         hf.gradient_checkpointing_enable({"use_reentrant": False})
     return adapted
@@ -70,7 +75,7 @@ def _adapt(hf: Any, lora: Lora) -> Any:
         for name, layer in hf.named_modules()
         if isinstance(layer, nn.Linear) and ".language_model.layers." in f".{name}"
     ]
-    if lora.base == NF4:
+    if lora.base == NF4 and hf.device.type != "meta":  # without weights there is nothing to round
         _to_four_bits(hf, linear)
     return get_peft_model(
         hf, LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=linear)
