@@ -211,6 +211,18 @@ def test_a_recipe_of_ours_is_a_recipe_and_says_how_it_is_run(path: Path) -> None
     assert set(sharding.get("transformer_layer_cls_to_wrap", [])) <= known
 
 
+def test_a_base_of_another_family_is_named(
+    recipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text('{"model_type": "bert"}')
+    for more in (["--out", str(tmp_path / "out")], ["--dry-run"]):
+        assert main(["train", str(recipe(base=str(base))), *more]) != 0
+        printed = capsys.readouterr().err.strip()
+        assert "model_type 'bert' is not a family svlm knows" in printed and "\n" not in printed
+
+
 @pytest.mark.parametrize(("change", "message"), BAD_RECIPES)
 def test_a_wrong_recipe_is_refused_in_one_line(
     recipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], message: str
