@@ -18,7 +18,7 @@ $(STAMP): setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[model,ros,bags,serve,train,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[model,ros,bags,serve,train,qlora,log,dev]'
 	# only for its copy of the Qwen vocabulary, which the tests against the reference need
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt dashscope
 	@touch $(STAMP)

@@ -56,6 +56,7 @@ setup(
                 "training/tiny_world.yaml",
                 "training/tiny_adapt.yaml",
                 "training/qwen2_5_vl_7b.yaml",
+                "training/qwen2_5_vl_7b_qlora.yaml",
                 "training/qwen2_5_vl_3b_lora.yaml",
                 "training/qwen3_vl_8b.yaml",
             ],
@@ -87,6 +88,10 @@ setup(
         "serve": [*MODEL, "prometheus-client>=0.21"],
         "ray": [*MODEL, "prometheus-client>=0.21", "ray>=2.40"],
         "train": [*MODEL, "accelerate>=1.5", "peft>=0.15"],
+        "qlora": ["bitsandbytes>=0.48"],  # weights of four bits; from there on CPUs, too
+        "liger": ["liger-kernel>=0.6"],  # trainer.use_liger_kernel
+        "deepspeed": ["deepspeed>=0.17"],  # trainer.deepspeed
+        "log": ["tensorboard>=2.18", "wandb>=0.19"],  # trainer.report_to
         "cuda": ["flash-attn>=2.7"],
         "quantize": ["torchao>=0.16"],
         "plot": ["matplotlib>=3.8"],

@@ -121,8 +121,10 @@ def add_bench(actions: Any) -> None:
     parser = actions.add_parser(
         "bench",
         help="tokens a second of loading samples, beside those of training on them",
-        description="Load all samples once with their frames, then train a few steps on the first of them, "
-        "on this machine; print tokens a second of both and how memory grew over the pass.",
+        description="Load all samples once with their frames, with training steps in between; "
+        "print tokens a second of both, and how memory grew over the pass. On a CPU seconds are those that a "
+        "core computes, so other work on the machine hardly matters. The smaller the model, the faster it "
+        "trains, and the harder it is to feed.",
     )
     parser.add_argument("samples", type=Path, metavar="SAMPLES.jsonl")
     parser.add_argument("--steps", type=int, default=8, help="of training (default: %(default)s)")
@@ -135,17 +137,18 @@ def run_bench(options: argparse.Namespace) -> int:
     """Measure."""
     model, config = load(options)
     from svlm_core.training.disk_clips import DiskClips
-    from svlm_core.training.loading import measure_loading
+    from svlm_core.training.loading import computing_clock, measure_loading
 
     clips = DiskClips(options.samples, config, options.root)
     with tqdm(total=len(clips), unit="sample", desc="load", file=sys.stderr) as bar:
-        figures = measure_loading(clips, model, config, options.steps, bar.update)
+        figures = measure_loading(clips, model, config, options.steps, bar.update, computing_clock(model))
     loaded, trained = figures.loaded_tokens_s, figures.trained_tokens_s
-    counted = f"{figures.clips} samples, {figures.tokens} tokens"
-    print(f"loading   {loaded:.0f} tokens/s in one process ({counted})")
-    print(f"training  {trained:.0f} tokens/s on {options.device}")
-    print(f"loading is {loaded / trained:.1f} times as fast")
+    on_cpu = model.device.type == "cpu"
+    print(f"loading   {loaded:.0f} tokens/s of a core ({figures.clips} samples, {figures.tokens} tokens)")
+    print(f"training  {trained:.0f} tokens/s of {'a core' if on_cpu else options.device}, {model.name}")
+    trainers = "cores" if on_cpu else "such devices"
+    print(f"one core loads what {loaded / trained:.1f} {trainers} train on")
     if figures.growth_bytes is not None:
-        print(f"memory    its peak grew by {figures.growth_bytes / (1 << 20):.1f} MiB over the pass")
+        print(f"memory    grew by {figures.growth_bytes / (1 << 20):.1f} MiB over the pass")
     print_problems(figures.problems)
     return 0

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verb.add_parser(verbs)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for library in ("absl", "httpx", "huggingface_hub", "transformers"):
+    for library in ("absl", "bitsandbytes", "httpx", "huggingface_hub", "transformers"):
         logging.getLogger(library).setLevel(logging.ERROR)  # their news is not the user's
     try:
         return int(options.run(options))

@@ -42,8 +42,8 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="load everything, train nothing: print counts, memory and the first row as the model sees it "
-        "(recipes with a base)",
+        help="train nothing, and load no weights: print memory, tokens, operations and the first row as the "
+        "model sees it (recipes with a base)",
     )
     parser.set_defaults(run=run)
 
@@ -91,6 +91,6 @@ def _dry_run(recipe: Recipe | FinetuneRecipe) -> int:
         raise ConfigError("--dry-run is for recipes with a base; this one makes its model from nothing")
     from svlm_core.training.finetune import Finetuning
 
-    for line in Finetuning.load(recipe).describe():
+    for line in Finetuning.sketch(recipe).describe():
         print(line)
     return 0

@@ -41,7 +41,8 @@ from transformers.utils import logging as transformers_logging
 
 EMBEDDED = "tiny"
 STORED_DTYPES = ("F32", "BF16", "F16")
-HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja", "stream.yaml")  # never pickles, never code
+HUB_WEIGHTS = ("*.safetensors",)  # never pickles, never code
+HUB_NOTES = ("*.json", "*.txt", "*.jinja", "stream.yaml")
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 
 
@@ -69,13 +70,45 @@ def load_model(name: str, *, dtype: str = "float32", device: str = "cpu") -> Str
     _check_weight_files(folder)
     tokenizer = _load_tokenizer(folder, config)
     hf = _load_weights(folder, family, config, getattr(torch, dtype)).to(target)
+    return _stream_model(name, folder, family, hf, tokenizer)
+
+
+def load_skeleton(name: str, *, dtype: str = "float32") -> StreamModel:
+    """A checkpoint without its weights, which need not be there: it counts and renders, and cannot run.
+
+    Args:
+        name: as for load_model; of a hub id all but the weights is downloaded.
+        dtype: one of svlm_core.config.DTYPES.
+
+    Raises:
+        ModelError: as load_model, but for the weights.
+        ConfigError: its `stream.yaml` cannot be read.
+    """
+    folder = find_checkpoint(name, weights=False)
+    family, config = _family(folder)
+    tokenizer = _load_tokenizer(folder, config)
+    try:
+        with _quiet(), torch.device("meta"):
+            hf = family.hf._from_config(config, dtype=getattr(torch, dtype), attn_implementation="sdpa")
+    except Exception as error:  # sizes in the config that do not fit together raise anything
+        raise ModelError(f"{folder}: config.json does not describe a model ({_one_line(error)})") from error
+    return _stream_model(name, folder, family, hf, tokenizer)
+
+
+def _stream_model(
+    name: str, folder: Path, family: Family, hf: Any, tokenizer: PreTrainedTokenizerBase
+) -> StreamModel:
     stream_yaml = folder / "stream.yaml"
     defaults = read_yaml(stream_yaml) if stream_yaml.is_file() else {}
     return family.adapter(name, hf, tokenizer, family.load_frames(folder, hf.config), defaults)
 
 
-def find_checkpoint(name: str) -> Path:
+def find_checkpoint(name: str, weights: bool = True) -> Path:
     """The folder a model name stands for; a hub id is downloaded, or taken from the hub's cache when offline.
+
+    Args:
+        name: as for load_model.
+        weights: of a hub id, download these, too.
 
     Raises:
         ModelError: there is no such folder, or the hub cannot be reached or does not have it.
@@ -98,7 +131,7 @@ def find_checkpoint(name: str) -> Path:
             f'models are "{EMBEDDED}", a folder, or a hub id of the form org/name'
         )
     try:
-        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
+        return Path(snapshot_download(name, allow_patterns=[*HUB_NOTES, *(HUB_WEIGHTS if weights else ())]))
     except Exception as error:  # the hub client raises its own, its transport's and the disk's errors
         raise ModelError(
             f"{name}: no such folder (looked for {folder.absolute()}), "

@@ -99,7 +99,7 @@ class Patchifier:
         return target_size(height, width, factor=self.factor, min_tokens=min_tokens, max_tokens=max_tokens)
 
     def __call__(self, rgb: np.ndarray, min_tokens: int, max_tokens: int) -> VisionInput:
-        """Scale, pad in time, normalise and cut into patches.
+        """Scale, pad in time, cut into patches and normalise.
 
         Args:
             rgb: uint8 [T, H, W, 3], T at least 1.
@@ -113,35 +113,37 @@ class Patchifier:
         frames = scaled(as_pictures(rgb), (height, width))
         if missing := -len(frames) % self.temporal_patch:
             frames = torch.cat([frames, frames[-1:].expand(missing, -1, -1, -1)])
-        frames = normalised(frames, self.mean, self.std)
         t, h, w = len(frames) // self.temporal_patch, height // self.patch, width // self.patch
         blocks = frames.view(
             *(t, self.temporal_patch, 3),
             *(h // self.merge, self.merge, self.patch),
             *(w // self.merge, self.merge, self.patch),
         )
-        patches = blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(t * h * w, -1)
-        return VisionInput(patches, (t, h, w), self.merge)
+        patches = blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(t * h * w, 3, -1)
+        return VisionInput(normalised(patches, self.mean, self.std).flatten(1), (t, h, w), self.merge)
 
 
 def as_pictures(rgb: np.ndarray) -> Tensor:
-    """Frames as the tensor operations want them: uint8 [T, H, W, 3] -> float32 [T, 3, H, W], 0..255."""
-    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2).float()
+    """Frames as the tensor operations want them: uint8 [T, H, W, 3] -> uint8 [T, 3, H, W], nothing copied."""
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(0, 3, 1, 2)
 
 
 def scaled(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """Scale [T, 3, H, W], 0..255, to (height, width): bicubic, antialiased."""
+    """Scale uint8 [T, 3, H, W] to (height, width): bicubic, antialiased, as transformers' processors do.
+
+    In whole numbers, with the colours side by side: ten times as fast as in float32, and no colour further
+    from the rounded float result than the weights' 16 bits allow.
+    """
     if tuple(pictures.shape[2:]) == size:
         return pictures
-    # bicubic overshoots, and models were trained on pictures scaled to whole uint8 values
-    pictures = functional.interpolate(pictures, size, mode="bicubic", antialias=True)
-    return pictures.round_().clamp_(0, 255)
+    return functional.interpolate(pictures, size, mode="bicubic", antialias=True)
 
 
 def normalised(pictures: Tensor, mean: Channels, std: Channels) -> Tensor:
-    """[T, 3, H, W] from 0..255 to (x / 255 - mean) / std."""
-    scale = torch.tensor(std).view(3, 1, 1)
-    return pictures / (255 * scale) - torch.tensor(mean).view(3, 1, 1) / scale
+    """uint8 [T, 3, ...] to float32 (x / 255 - mean) / std."""
+    shape = (3, *[1] * (pictures.ndim - 2))
+    scale = torch.tensor(std).view(shape)
+    return (pictures / (255 * scale)).sub_(torch.tensor(mean).view(shape) / scale)
 
 
 def load_patchifier(

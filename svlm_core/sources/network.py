@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 import av
 from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
 import numpy as np
 from svlm_core.errors import SourceError
 from svlm_core.frames import Frame
@@ -68,7 +69,7 @@ class NetworkStream(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames until close() or until the server ends the stream; SourceError when it falls silent."""
-        frames, last_s = 0, time.monotonic()
+        frames, last_s, colours = 0, time.monotonic(), VideoReformatter()
         try:
             for packet in self._container.demux(self._stream):
                 try:
@@ -80,7 +81,7 @@ class NetworkStream(Source):
                         return
                     if not picture.is_corrupt:
                         last_s = time.monotonic()
-                        rgb = np.ascontiguousarray(picture.to_ndarray(format="rgb24"))
+                        rgb = np.ascontiguousarray(colours.reformat(picture, format="rgb24").to_ndarray())
                         yield Frame(time.time_ns(), rgb, self.name)
                         frames += 1
                 if time.monotonic() - last_s > TIMEOUT_S:

@@ -27,6 +27,7 @@ from typing import Any
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 import numpy as np
 from svlm_core.errors import SourceError
@@ -48,15 +49,17 @@ class Picture:
         stamp_ns: when it is shown, nanoseconds from the first one.
         source: name of the file.
         decoded: as the decoder gave it.
+        colours: of this pass over the file.
     """
 
     stamp_ns: int
     source: str
     decoded: av.VideoFrame
+    colours: VideoReformatter
 
     def frame(self) -> Frame:
         """The picture as a frame."""
-        return Frame(self.stamp_ns, _upright(self.decoded), self.source)
+        return Frame(self.stamp_ns, _upright(self.decoded, self.colours), self.source)
 
 
 class VideoFile(Source):
@@ -90,13 +93,13 @@ class VideoFile(Source):
         with self._open() as container:
             stream = self._video_stream(container)
             clock = FrameClock(stream.time_base, _rate(stream), str(self._path))
-            reading = _Reading(container, stream)
+            reading, colours = _Reading(container, stream), VideoReformatter()
             frames, stamp_ns = 0, 0
             for picture in reading.pictures():
                 if self._closed.is_set():
                     return
                 stamp_ns = clock.stamp_ns(picture.pts)
-                yield Frame(stamp_ns, _upright(picture), self.name)
+                yield Frame(stamp_ns, _upright(picture, colours), self.name)
                 frames += 1
             seen = f"frame {frames} ({stamp_ns / 1e9:.1f} s)"
             if not frames:
@@ -126,26 +129,26 @@ class VideoFile(Source):
                 # where a container cannot seek, it is read from its start
                 with suppress(av.FFmpegError):
                     container.seek((stream.start_time or 0) + int(start_s / stream.time_base), stream=stream)
-            reading = _Reading(container, stream)
+            reading, colours = _Reading(container, stream), VideoReformatter()
             shown: av.VideoFrame | None = None  # the newest before start_s
             for picture in reading.pictures():
                 at_s = self._seconds(picture, stream)
                 if at_s >= end_s or self._closed.is_set():
                     break
                 if at_s > start_s and shown is not None:
-                    yield self._picture(shown, stream)
+                    yield self._picture(shown, stream, colours)
                     shown = None
                 if at_s <= start_s:
                     shown = picture
                 else:
-                    yield self._picture(picture, stream)
+                    yield self._picture(picture, stream, colours)
             else:
                 reached_s = reading.pictures_s - float((stream.start_time or 0) * (stream.time_base or 0))
                 if reading.broken or reached_s < end_s - _SHORT_S:
                     why = reading.broken or "the video ends there"
                     raise SourceError(f"{self._path}: nothing to see after {reached_s:.1f} s: {why}")
             if shown is not None:
-                yield self._picture(shown, stream)
+                yield self._picture(shown, stream, colours)
 
     def measure(self) -> tuple[float, str]:
         """How long the pictures go on, in seconds, and why they end sooner than the header says ("" if not).
@@ -169,15 +172,17 @@ class VideoFile(Source):
             why = reading.broken or (f"cut off {missing_s:.1f} s before its end" if cut_off else "")
             return length_s, why
 
-    def _picture(self, picture: av.VideoFrame, stream: VideoStream) -> Picture:
-        return Picture(round(self._seconds(picture, stream) * NS_PER_S), self.name, picture)
+    def _picture(self, picture: av.VideoFrame, stream: VideoStream, colours: VideoReformatter) -> Picture:
+        return Picture(round(self._seconds(picture, stream) * NS_PER_S), self.name, picture, colours)
 
     def _seconds(self, picture: av.VideoFrame, stream: VideoStream) -> float:
         if picture.pts is None or not stream.time_base:
             raise SourceError(
                 f"{self._path}: its pictures carry no times; write it again: ffmpeg -i INPUT OUTPUT.mp4"
             )
-        return float((picture.pts - (stream.start_time or 0)) * stream.time_base)
+        # in whole numbers: a sum of fractions would cost as much as a small picture's decoding
+        base = stream.time_base
+        return (picture.pts - (stream.start_time or 0)) * base.numerator / base.denominator
 
     def close(self) -> None:
         """End the iteration at its next frame."""
@@ -244,10 +249,11 @@ class _Reading:
         try:
             for packet in self._container.demux():
                 if packet.pts is not None and packet.time_base:
-                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                    self.reached_s = max(self.reached_s, float(end))
+                    base = packet.time_base
+                    end_s = (packet.pts + (packet.duration or 0)) * base.numerator / base.denominator
+                    self.reached_s = max(self.reached_s, end_s)
                     if packet.stream_index == self._stream.index:
-                        self.pictures_s = max(self.pictures_s, float(end))
+                        self.pictures_s = max(self.pictures_s, end_s)
                 if packet.stream_index == self._stream.index:
                     yield packet
         except av.FFmpegError as error:
@@ -294,7 +300,10 @@ def _declared_s(container: InputContainer, stream: VideoStream) -> float | None:
     return container.duration / av.time_base if container.duration else None
 
 
-def _upright(picture: av.VideoFrame) -> np.ndarray:
-    """The picture as uint8 RGB [H, W, 3], turned the way its rotation mark says."""
-    rgb = picture.to_ndarray(format="rgb24")
+def _upright(picture: av.VideoFrame, colours: VideoReformatter) -> np.ndarray:
+    """The picture as uint8 RGB [H, W, 3], turned the way its rotation mark says.
+
+    A reformatter is kept from one picture to the next: making one costs as much as using it.
+    """
+    rgb = colours.reformat(picture, format="rgb24").to_ndarray()
     return np.ascontiguousarray(np.rot90(rgb, round(picture.rotation / 90)))

@@ -20,41 +20,47 @@ other, with the stream's settings in its `stream.yaml`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 import logging
-import os
 from pathlib import Path
 import shutil
 from typing import Any
 
 import numpy as np
 from svlm_core.config import StreamConfig
-from svlm_core.errors import ConfigError, SourceError
+from svlm_core.data.seek_index import SampleFile
+from svlm_core.errors import SourceError
+from svlm_core.evaluation.commentary.text_scores import rouge_l
 from svlm_core.evaluation.world import evaluate_world
 from svlm_core.model.adapter import StreamModel
-from svlm_core.model.load import find_checkpoint, load_model
+from svlm_core.model.load import find_checkpoint, load_model, load_skeleton
 from svlm_core.model.vision import PROCESSOR_FILES
 from svlm_core.stream.defaults import stream_config
+from svlm_core.training.arguments import check_machine, training_arguments
 from svlm_core.training.clip import Clip, Renderer
 from svlm_core.training.disk_clips import DiskClips
 from svlm_core.training.dry_run import describe
-from svlm_core.training.finetune_recipe import FinetuneRecipe, Lora
+from svlm_core.training.finetune_recipe import FinetuneRecipe
+from svlm_core.training.held_out import evaluate_held_out, SHOWN, stretches
+from svlm_core.training.learning import choose_what_learns, merged
 from svlm_core.training.optimizer import adamw
 from svlm_core.training.packing import Pack, pack
 from svlm_core.training.sft import is_main, last_checkpoint, WEIGHTS
 from svlm_core.training.spoken_loss import batch, SpokenLoss
-from svlm_core.training.weights import load_weights, save_weights
+from svlm_core.training.weights import learning, load_weights, save_weights
 from svlm_core.training.world_clips import WorldClips
 from svlm_core.world import FIRST_EVALUATION_SEED
 import torch
-from torch import nn, Tensor
+from torch import Tensor
 from torch.utils.data import Dataset, SequentialSampler
 from tqdm import tqdm
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback
 import yaml
 
 log = logging.getLogger(__name__)
+
+Evaluate = Callable[[Any], dict[str, Any]]  # progress bar -> figures to log
 
 
 class Rows(Dataset[dict[str, Any]]):
@@ -123,16 +129,25 @@ class Finetuning:
 
         Raises:
             ModelError: the base cannot be loaded.
-            ConfigError: a stream setting is wrong.
+            ConfigError: a stream setting is wrong, or this machine lacks what the recipe asks for.
             SourceError: the file of samples cannot be read.
         """
+        check_machine(recipe)
         device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
-        model = load_model(recipe.base, dtype=recipe.dtype, device=device)
+        return cls._of(recipe, load_model(recipe.base, dtype=recipe.dtype, device=device))
+
+    @classmethod
+    def sketch(cls, recipe: FinetuneRecipe) -> Finetuning:
+        """The same without weights, which need not be there: to be described only. Raises as load."""
+        return cls._of(recipe, load_skeleton(recipe.base, dtype=recipe.dtype))
+
+    @classmethod
+    def _of(cls, recipe: FinetuneRecipe, model: StreamModel) -> Finetuning:
         config = stream_config(model, (recipe.stream, "stream"))
         clips: WorldClips | DiskClips
         clips = WorldClips(recipe.world) if recipe.world else DiskClips(Path(recipe.data), config)
         rows = Rows(clips, len(clips), recipe, Renderer(model, config))
-        return cls(recipe, model, config, len(clips), rows, _choose_what_learns(model, recipe))
+        return cls(recipe, model, config, len(clips), rows, choose_what_learns(model, recipe))
 
     @property
     def steps(self) -> int:
@@ -141,7 +156,7 @@ class Finetuning:
 
     def describe(self) -> Iterator[str]:
         """What would be done, in lines for people."""
-        return describe(self.recipe, self.model, self.clips, self.steps, self.rows.pack(0))
+        return describe(self.recipe, self.model, self.clips, self.steps, self.rows)
 
     def run(self, out: Path) -> Path:
         """Train and export the new checkpoint; runs in every process alike.
@@ -152,7 +167,7 @@ class Finetuning:
         Raises:
             ConfigError: a field of `trainer` is wrong.
         """
-        arguments = _arguments(self.recipe, out, self.steps)
+        arguments = training_arguments(self.recipe, out, self.steps)
         objective = SpokenLoss(self.model)
         recipe = self.recipe
         optimizer = adamw(objective, recipe.learning_rate, recipe.vision_rate, recipe.weight_decay)
@@ -164,13 +179,16 @@ class Finetuning:
             optimizers=(optimizer, None),
         )
         if recipe.stream_steps and is_main():
-            trainer.add_callback(StreamEvaluation(trainer, self.model, self.config, recipe))
+            stream = _evaluation(self.model, self.config, recipe)
+            trainer.add_callback(StreamEvaluation(trainer, self.model, recipe, stream))
         trainer.train(resume_from_checkpoint=last_checkpoint(out, arguments.world_size))
         target = out / "checkpoint"
-        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathered from all devices
+        if recipe.sharded:
+            gathered = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+            if is_main():
+                objective.load_state_dict(gathered, strict=False)
         if is_main():
-            objective.load_state_dict(weights, strict=False)
-            hf = self.adapted.merge_and_unload() if self.adapted else self.model.hf
+            hf = merged(self.adapted) if self.adapted else self.model.hf
             _export(hf, self.model, self.config, find_checkpoint(self.recipe.base), target)
         return target
 
@@ -205,21 +223,22 @@ class ClipTrainer(Trainer):
             return
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
-        save_weights(self.accelerator.unwrap_model(self.model), folder / WEIGHTS, state_dict)
+        module = self.accelerator.unwrap_model(self.model)
+        save_weights(module, folder / WEIGHTS, state_dict, learning(module))  # the base has the others
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         target: Any = self.model if model is None else model
-        load_weights(target, Path(resume_from_checkpoint) / WEIGHTS)
+        load_weights(target, Path(resume_from_checkpoint) / WEIGHTS, learning(target))
 
 
 class StreamEvaluation(TrainerCallback):
-    """Streams an unseen world between optimiser steps and logs how much of what was said is right."""
+    """Streams between optimiser steps what is not trained on and logs how good it was."""
 
     def __init__(
-        self, trainer: Trainer, model: StreamModel, config: StreamConfig, recipe: FinetuneRecipe
+        self, trainer: Trainer, model: StreamModel, recipe: FinetuneRecipe, stream: Evaluate
     ) -> None:
-        """Log to `trainer`."""
-        self._trainer, self._model, self._config, self._recipe = trainer, model, config, recipe
+        """Log to `trainer` what `stream` finds."""
+        self._trainer, self._model, self._recipe, self._stream = trainer, model, recipe, stream
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stream if it is time."""
@@ -227,78 +246,28 @@ class StreamEvaluation(TrainerCallback):
             return
         self._model.hf.eval()
         with tqdm(total=self._recipe.stream_s, unit="s", desc="stream", leave=False) as bar:
-            figures = evaluate_world(
-                self._model, self._config, FIRST_EVALUATION_SEED, self._recipe.stream_s, bar
-            )
+            figures = self._stream(bar)
         self._model.hf.train()
-        shown = ("event_accuracy", "silence_precision", "silence_recall")
-        self._trainer.log({f"stream_{name}": figures[name] for name in shown if figures[name] is not None})
+        self._trainer.log({f"stream_{name}": value for name, value in figures.items() if value is not None})
 
 
-def _arguments(recipe: FinetuneRecipe, out: Path, steps: int) -> TrainingArguments:
-    cuda = torch.cuda.is_available()
-    processes = int(os.environ.get("WORLD_SIZE", "1"))  # by torchrun's and accelerate's count
-    if recipe.trainer.get("fsdp") and not cuda:
-        raise ConfigError("trainer.fsdp shards over GPUs, and none is here; leave it out: DDP is the rest")
-    if recipe.rows_per_step % processes:
-        raise ConfigError(f"recipe.rows_per_step must be a multiple of the {processes} processes")
-    own: dict[str, Any] = {
-        "output_dir": str(out),
-        "max_steps": steps,
-        "per_device_train_batch_size": 1,  # an item of Rows is a whole batch
-        "gradient_accumulation_steps": recipe.rows_per_step // processes,
-        "learning_rate": recipe.learning_rate,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": recipe.warmup_steps,
-        "max_grad_norm": 1.0,
-        "logging_steps": recipe.log_steps,
-        "save_steps": recipe.save_steps,
-        "save_total_limit": 2,
-        "seed": recipe.seed,
-        "bf16": recipe.dtype == "bfloat16" and cuda,
-        "use_cpu": not cuda,
-        "ddp_backend": "gloo" if processes > 1 and not cuda else None,
-        "ddp_find_unused_parameters": False,
-        "dataloader_pin_memory": cuda,
-        "remove_unused_columns": False,
-        "report_to": [],
-    }
-    try:
-        return TrainingArguments(**{**own, **recipe.trainer})
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"trainer: {error}") from None
+def _evaluation(model: StreamModel, config: StreamConfig, recipe: FinetuneRecipe) -> Evaluate:
+    """What is streamed on the way: progress bar -> figures."""
 
+    def world(bar: Any) -> dict[str, Any]:
+        figures = evaluate_world(model, config, FIRST_EVALUATION_SEED, recipe.stream_s, bar)
+        return {name: figures[name] for name in ("event_accuracy", "silence_precision", "silence_recall")}
 
-def _choose_what_learns(model: StreamModel, recipe: FinetuneRecipe) -> Any:
-    """Set what is trained; the PEFT model around it where LoRA is used."""
-    hf: Any = model.hf
-    hf.requires_grad_(False)
-    vision, language = hf.model.visual, hf.model.language_model
-    adapted = None
-    if recipe.language and recipe.lora:
-        adapted = _lora(hf, recipe.lora)
-    elif recipe.language:
-        language.requires_grad_(True)
-        hf.lm_head.requires_grad_(True)
-    vision.requires_grad_(recipe.vision)
-    if recipe.gradient_checkpointing:
-        hf.gradient_checkpointing_enable({"use_reentrant": False})
-    return adapted
+    if not recipe.held_out:
+        return world
+    rouge_l()  # what scoring needs is missed now, not hours later
+    unseen = stretches(SampleFile(Path(recipe.held_out)), config.chunk_s, recipe.stream_s)
 
+    def held_out(bar: Any) -> dict[str, Any]:
+        figures = evaluate_held_out(model, config, unseen, bar.update)
+        return {name: figures[name] for name in SHOWN} | {"chrf": (figures["text"] or {}).get("chrf")}
 
-def _lora(hf: Any, lora: Lora) -> Any:
-    try:
-        from peft import get_peft_model, LoraConfig
-    except ImportError:
-        raise ConfigError("LoRA needs the package peft: pip install 'svlm_ros[train]'") from None
-    linear = [
-        name
-        for name, layer in hf.named_modules()
-        if isinstance(layer, nn.Linear) and ".language_model.layers." in f".{name}"
-    ]
-    return get_peft_model(
-        hf, LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=linear)
-    )
+    return held_out
 
 
 def _export(hf: Any, model: StreamModel, config: StreamConfig, base: Path, target: Path) -> None:

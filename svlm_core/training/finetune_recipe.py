@@ -24,6 +24,7 @@ from svlm_core.config import DTYPES, read_yaml, StreamConfig
 from svlm_core.errors import ConfigError
 from svlm_core.training.recipe import build, take
 
+NF4 = "nf4"
 _RESERVED = ("output_dir", "max_steps", "num_train_epochs", "per_device_train_batch_size", "seed")
 
 
@@ -56,11 +57,14 @@ class Lora:
         rank: of the update.
         alpha: its scale is alpha / rank.
         dropout: before the update.
+        base: "nf4" rounds the adapted layers to four bits (QLoRA, arXiv 2305.14314), which the export turns
+            back into the numbers trained with; "" leaves them as they are.
     """
 
     rank: int = 64
     alpha: int = 128
     dropout: float = 0.0
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,11 @@ class FinetuneRecipe:
         gradient_checkpointing: compute activations twice and keep them once.
         save_steps: optimiser steps between checkpoints to resume from.
         log_steps: optimiser steps between two lines of loss and accuracy.
-        stream_steps: optimiser steps between two streams of an unseen world, in which the model lives with
-            its own words: what counts; 0 for none. Not under FSDP or DeepSpeed, which shard the weights.
-        stream_s: seconds of such a stream.
+        held_out: file of samples that are not trained on, for recipes with `data`.
+        stream_steps: optimiser steps between two streams of the held-out samples' videos, or of an unseen
+            world, in which the model lives with its own words: what counts; 0 for none. Not under FSDP or
+            DeepSpeed, which shard the weights.
+        stream_s: seconds that are streamed each time.
         seed: of the clips' order and everything else.
         trainer: further fields of transformers' TrainingArguments: fsdp, deepspeed, report_to, ...
     """
@@ -114,10 +120,16 @@ class FinetuneRecipe:
     gradient_checkpointing: bool = False
     save_steps: int = 200
     log_steps: int = 10
+    held_out: str = ""
     stream_steps: int = 0
     stream_s: int = 600
     seed: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the weights lie on several devices."""
+        return bool({"fsdp", "deepspeed"} & self.trainer.keys())
 
 
 def is_finetune(data: dict[str, Any]) -> bool:
@@ -138,14 +150,22 @@ def load_finetune_recipe(path: Path) -> FinetuneRecipe:
         world = build(WorldData, take(data, "world", dict), "world") if "world" in data else None
         lora = build(Lora, data["lora"] or {}, "lora") if "lora" in data else None
         recipe = build(FinetuneRecipe, {**data, "world": world, "lora": lora}, "recipe")
+        if lora and lora.base not in ("", NF4):
+            raise ConfigError(f"lora.base must be {NF4!r} or left out, got {lora.base!r}")
+        if lora and lora.base and recipe.sharded:
+            raise ConfigError("lora.base: weights of four bits are not sharded; leave fsdp and deepspeed out")
         if recipe.dtype not in DTYPES:
             raise ConfigError(f"recipe.dtype must be one of {', '.join(DTYPES)}; got {recipe.dtype!r}")
         if not (recipe.language or recipe.vision):
             raise ConfigError("recipe.language and recipe.vision are both false: nothing would be learned")
         if world and world.overlap_s >= world.clip_s:
             raise ConfigError(f"world.overlap_s must be less than clip_s ({world.clip_s})")
-        if recipe.stream_steps and {"fsdp", "deepspeed"} & recipe.trainer.keys():
+        if recipe.stream_steps and recipe.sharded:
             raise ConfigError("recipe.stream_steps: weights that are sharded cannot stream; set it to 0")
+        if recipe.data and bool(recipe.held_out) != bool(recipe.stream_steps):
+            raise ConfigError("recipe: held_out, samples to stream on the way, and stream_steps go together")
+        if recipe.world and recipe.held_out:
+            raise ConfigError("recipe.held_out is for recipes with data; clips of the world have worlds")
         for name in _RESERVED:
             if name in recipe.trainer:
                 raise ConfigError(f"trainer.{name} is set by the recipe's own fields")

@@ -12,19 +12,22 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""How fast samples are loaded from disk, beside how fast this machine trains on them."""
+"""How fast samples are loaded from disk, beside how fast this machine trains on them.
+
+Both are measured by turns in one run. On a CPU the clock counts what the process computes, not what it waits
+for, so that other work on the machine hardly changes the figures.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-import resource
-import sys
 import time
 
 from svlm_core.config import StreamConfig
 from svlm_core.data.problems import Problems
 from svlm_core.errors import ConfigError
+from svlm_core.evaluation.world import resident_bytes
 from svlm_core.model.adapter import StreamModel
 from svlm_core.training.clip import Rendered, Renderer
 from svlm_core.training.disk_clips import DiskClips
@@ -32,8 +35,9 @@ from svlm_core.training.packing import pack
 from svlm_core.training.spoken_loss import batch, SpokenLoss
 import torch
 
-_KIB = 1024
 _SETTLED = 10  # clips after which decoders and allocators have what they need
+_LEARNING_RATE = 1e-5
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,9 @@ class LoadingFigures:
     Attributes:
         clips: loaded.
         tokens: they have, visual ones included.
-        loaded_tokens_s: tokens loaded in a second by one process: read, decoded, prepared, rendered.
+        loaded_tokens_s: tokens loaded in a second of the clock: read, decoded, prepared, rendered.
         trained_tokens_s: tokens in a second of a training step: forward, backward, optimiser.
-        growth_bytes: by which the memory's peak grew between the first clips and the end of the pass; None
+        growth_bytes: by which resident memory grew between the first clips and the end of the pass; None
             for fewer clips than are needed to tell.
         problems: samples that could not be loaded.
     """
@@ -58,15 +62,20 @@ class LoadingFigures:
     problems: Problems
 
 
+def computing_clock(model: StreamModel) -> Clock:
+    """Seconds that this process computes, or, where a GPU does, seconds as they pass."""
+    return time.process_time if model.device.type == "cpu" else time.perf_counter
+
+
 def measure_loading(
     clips: DiskClips,
     model: StreamModel,
     config: StreamConfig,
     steps: int,
     progress: Callable[[int], object],
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Clock,
 ) -> LoadingFigures:
-    """One pass over the clips, then training steps on the first of them.
+    """One pass over the clips, with training steps spread over it.
 
     Args:
         clips: of one file.
@@ -81,44 +90,64 @@ def measure_loading(
     """
     if steps < 1:
         raise ConfigError(f"steps must be at least 1, got {steps}")
-    renderer, problems = Renderer(model, config), Problems()
-    first: list[Rendered] = []
-    count = tokens = 0
-    settled_bytes: int | None = None
-    start_s = clock()
-    for clip in clips.each(problems):
+    renderer, problems, training = Renderer(model, config), Problems(), _Training(model, clock)
+    every = max(1, len(clips) // steps)
+    count = tokens = settled_bytes = 0
+    loading_s = 0.0
+    coming = clips.each(problems)
+    while True:
+        start_s = clock()
+        clip = next(coming, None)
+        if clip is None:
+            break
         rendered = renderer.render(clip)
+        loading_s += clock() - start_s
+        if count % every == 0 and training.steps < steps:
+            training.step(rendered)
         count, tokens = count + 1, tokens + len(rendered.ids)
-        if len(first) < steps:
-            first.append(rendered)
-        if count == max(_SETTLED, steps):
-            settled_bytes = _peak_bytes()
+        if count == _SETTLED:
+            settled_bytes = resident_bytes()
         progress(1)
-    loading_s = clock() - start_s
-    if not first:
+    if not count:
         raise ConfigError(f"{clips.samples.path}: not one of its {len(clips)} samples can be loaded")
-    growth_bytes = None if settled_bytes is None else _peak_bytes() - settled_bytes
-    trained = _trained_tokens_s(first, model, clock)
-    return LoadingFigures(count, tokens, tokens / loading_s, trained, growth_bytes, problems)
+    growth_bytes = resident_bytes() - settled_bytes if settled_bytes else None
+    return LoadingFigures(count, tokens, tokens / loading_s, training.tokens_s, growth_bytes, problems)
 
 
-def _trained_tokens_s(clips: list[Rendered], model: StreamModel, clock: Callable[[], float]) -> float:
-    objective = SpokenLoss(model)
-    objective.requires_grad_(True)
-    optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-5)
+class _Training:
+    """Training steps, measured.
 
-    def step(clip: Rendered) -> None:
-        objective(**batch(pack([clip])))["loss"].backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    Attributes:
+        steps: done so far.
+    """
 
-    step(clips[0])  # the first one allocates
-    start_s = clock()
-    for clip in clips:
-        step(clip)
-    return sum(len(clip.ids) for clip in clips) / (clock() - start_s)
+    def __init__(self, model: StreamModel, clock: Clock) -> None:
+        """Prepare to train all of the model."""
+        self.steps = 0
+        self._clock = clock
+        self._objective = SpokenLoss(model)
+        self._objective.requires_grad_(True)
+        self._optimizer = torch.optim.AdamW(self._objective.parameters(), lr=_LEARNING_RATE)
+        self._tokens, self._seconds = 0, 0.0
 
+    @property
+    def tokens_s(self) -> float:
+        """Tokens in a second."""
+        return self._tokens / self._seconds
 
-def _peak_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * _KIB
+    def step(self, clip: Rendered) -> None:
+        """Train on a clip; the first time once more before, as that allocates."""
+        if not self.steps:
+            self._train(clip)
+        start_s = self._clock()
+        self._train(clip)
+        self._seconds += self._clock() - start_s
+        self._tokens += len(clip.ids)
+        self.steps += 1
+
+    def _train(self, clip: Rendered) -> None:
+        loss = self._objective(**batch(pack([clip])))["loss"]
+        loss.backward()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        float(loss.detach())  # a GPU is waited for

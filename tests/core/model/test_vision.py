@@ -68,14 +68,15 @@ def test_an_odd_frame_count_repeats_the_last_frame() -> None:
 
 
 def test_scaling_is_bicubic_with_antialiasing_on_whole_uint8_values() -> None:
-    rgb = noise(2, 112, 168, 3) // 128 * 255  # black and white overshoots the most
-    vision = QWEN(rgb, 1, 6)
+    pixels = np.kron(noise(2, 14, 21, 3), np.ones((1, 8, 8, 1), np.uint8)) // 128 * 255  # edges overshoot
+    vision = QWEN(pixels, 1, 6)
     assert vision.grid == (1, 4, 6)
-    frames = torch.from_numpy(rgb).permute(0, 3, 1, 2).float()
+    frames = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
     scaled = torch.nn.functional.interpolate(frames, (56, 84), mode="bicubic", antialias=True)
     assert scaled.min() < 0 or scaled.max() > 255  # so clamping is tested
     expected = scaled.round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
-    assert_same_colours(unpatchify(vision.patches, vision.grid), expected)
+    difference = np.abs(unpatchify(vision.patches, vision.grid) - expected)
+    assert difference.mean() < 0.5  # rounded and clamped after each axis, not after both
 
 
 @pytest.mark.parametrize("patch", [14, 16])
@@ -96,7 +97,7 @@ def test_patches_are_transformers_processors(patch: int, size: tuple[int, int]) 
     vision = ours(rgb, 4, 12)
     assert [list(vision.grid)] == expected["image_grid_thw"].tolist()
     levels = (vision.patches - expected["pixel_values"]).abs() * 255 / 2
-    assert levels.max() < 3 and levels.mean() < 0.5  # PIL rounds after each axis, not after both
+    assert levels.max() < 1.01 and (levels > 0.01).float().mean() < 0.01  # its weights have more bits
 
 
 def test_frames_that_numpy_views_backwards_are_read_right() -> None:

@@ -155,6 +155,12 @@ BAD_RECIPES: list[tuple[dict[str, Any], str]] = [
     ({"trainer": {"seed": 3}}, "trainer.seed is set by the recipe's own fields"),
     ({"trainer": {"no_such": 3}}, "no_such"),
     ({"trainer": {"fsdp": True}}, "trainer.fsdp shards over GPUs"),
+    ({"trainer": {"report_to": ["nobody"]}}, "trainer.report_to: 'nobody' is not one of tensorboard, wandb"),
+    ({"trainer": {"use_liger_kernel": True}}, "trainer.use_liger_kernel: Liger's kernels run on GPUs"),
+    ({"lora": {"base": "int3"}}, "lora.base must be 'nf4' or left out"),
+    ({"lora": {"base": "nf4"}, "trainer": {"fsdp": True}}, "lora.base: weights of four bits are not sharded"),
+    ({"held_out": "valid.jsonl"}, "recipe.held_out is for recipes with data"),
+    ({"world": None, "data": "a.jsonl", "stream_steps": 5}, "held_out, samples to stream on the way, and"),
     ({"base": "nowhere/at-all-here"}, "nowhere/at-all-here"),
 ]
 
@@ -205,11 +211,23 @@ def test_a_recipe_of_ours_is_a_recipe_and_says_how_it_is_run(path: Path) -> None
     assert set(sharding.get("transformer_layer_cls_to_wrap", [])) <= known
 
 
+def test_a_base_of_another_family_is_named(
+    recipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text('{"model_type": "bert"}')
+    for more in (["--out", str(tmp_path / "out")], ["--dry-run"]):
+        assert main(["train", str(recipe(base=str(base))), *more]) != 0
+        printed = capsys.readouterr().err.strip()
+        assert "model_type 'bert' is not a family svlm knows" in printed and "\n" not in printed
+
+
 @pytest.mark.parametrize(("change", "message"), BAD_RECIPES)
 def test_a_wrong_recipe_is_refused_in_one_line(
     recipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], message: str
 ) -> None:
-    if "fsdp" in change.get("trainer", {}) and torch.cuda.is_available():
+    if {"fsdp", "use_liger_kernel"} & change.get("trainer", {}).keys() and torch.cuda.is_available():
         pytest.skip("GPUs are here")
     assert main(["train", str(recipe(**change)), "--out", str(tmp_path / "out")]) != 0
     printed = capsys.readouterr().err.strip()
