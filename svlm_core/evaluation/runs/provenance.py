@@ -23,6 +23,7 @@ import json
 from pathlib import Path
 import platform
 from typing import Any
+from uuid import uuid4
 
 from svlm_core.errors import ConfigError
 
@@ -84,7 +85,7 @@ def open_run(folder: Path, run: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            path.write_text(text, encoding="utf-8")
+            _write_whole(path, text)
             return
         before = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -96,6 +97,13 @@ def open_run(folder: Path, run: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"{folder} holds another run: {different}; take another --out, or the settings of then"
         )
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Shards that begin at the same moment find nothing, or all of it."""
+    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def _difference(before: Any, now: Any, name: str = "") -> str:

@@ -33,6 +33,7 @@ from svlm_core.errors import ConfigError
 
 Record = dict[str, Any]
 
+AUTO = "auto"
 EXCLUDED = "excluded"  # field of a record: why the item is not in the rate
 
 
@@ -55,7 +56,7 @@ class Shard:
         Raises:
             ConfigError: it is neither.
         """
-        if text == "auto":
+        if text == AUTO:
             for rank, world in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
                 if rank in environment and world in environment:
                     return cls.parse(f"{int(environment[rank]) + 1}/{environment[world]}")
@@ -70,6 +71,11 @@ class Shard:
     def mine(self, keys: Iterable[str]) -> list[str]:
         """The keys that belong here, sorted; each key belongs to one shard exactly."""
         return sorted(set(keys))[self.number - 1 :: self.count]
+
+
+def local_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """Number of this process among those that a launcher started on this machine; 0 without one."""
+    return int(environment.get("LOCAL_RANK") or environment.get("SLURM_LOCALID") or 0)
 
 
 class Records:
