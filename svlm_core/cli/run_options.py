@@ -30,7 +30,7 @@ from svlm_core.chat.reply_cache import ReplyCache
 from svlm_core.cli.settings import add_model_options, load
 from svlm_core.errors import ConfigError
 from svlm_core.evaluation.runs.exclusions import Excluded
-from svlm_core.evaluation.runs.provenance import file_hash, model_hash
+from svlm_core.evaluation.runs.provenance import file_hash, tree_hash
 from svlm_core.evaluation.runs.records import AUTO, local_rank, Record, Records, Shard
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def loaded(options: argparse.Namespace) -> tuple[StreamModel, StreamConfig, dict
     model, config = load(options)
     about = {
         "model": model.name,
-        "model_sha256": model_hash(options.model) if options.model else "",
+        "model_sha256": tree_hash(Path(options.model)) if options.model else "",
         "dtype": str(model.dtype).removeprefix("torch."),
         "quantize": options.quantize,
         "policy": config.policy,

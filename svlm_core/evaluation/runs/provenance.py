@@ -20,6 +20,7 @@ from collections.abc import Mapping
 import hashlib
 from importlib.metadata import PackageNotFoundError, version
 import json
+import os
 from pathlib import Path
 import platform
 from typing import Any
@@ -30,6 +31,14 @@ from svlm_core.errors import ConfigError
 RUN = "run.json"
 _PACKAGES = ("svlm_ros", "torch", "transformers", "numpy", "av", "sacrebleu", "rouge-score")
 _BLOCK_BYTES = 1 << 20
+
+
+def machine(device: str) -> str:
+    """What times are of, in one line; `device` is torch's."""
+    import torch
+
+    on = torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{os.cpu_count()} CPUs"
+    return f"{platform.machine()}, {on}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def versions() -> dict[str, str]:
@@ -59,11 +68,14 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def model_hash(folder: str) -> str:
-    """SHA-256 over the names and bytes of a local checkpoint's files; "" for a name that is no folder."""
-    path = Path(folder)
+def tree_hash(path: Path) -> str:
+    """SHA-256 of a file, or over the names and bytes of a folder's files; "" if it is neither.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
     if not path.is_dir():
-        return ""
+        return file_hash(path) if path.exists() else ""
     digest = hashlib.sha256()
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
         digest.update(f"{file.relative_to(path).as_posix()}\0{file_hash(file)}\n".encode())

@@ -20,7 +20,7 @@ in the order of their ids, so they do not depend on who did what when.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 import json
 import os
@@ -113,7 +113,11 @@ class Records:
         return dict(sorted(records.items()))
 
     def forget_excluded(self) -> None:
-        """Drop this shard's records of excluded items, so that these are done again.
+        """Drop this shard's records of excluded items, so that these are done again; see `forget`."""
+        self.forget(lambda record: EXCLUDED in record)
+
+    def forget(self, which: Callable[[Record], bool]) -> None:
+        """Drop some of this shard's records.
 
         Raises:
             ConfigError: the file cannot be written.
@@ -123,9 +127,7 @@ class Records:
                 return
             lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
             part = self._path.with_suffix(".part")
-            part.write_text(
-                "".join(line for line in lines if EXCLUDED not in json.loads(line)), encoding="utf-8"
-            )
+            part.write_text("".join(line for line in lines if not which(json.loads(line))), encoding="utf-8")
             os.replace(part, self._path)
         except (OSError, ValueError) as error:
             raise ConfigError(f"{self._path}: cannot be written anew ({error})") from error
