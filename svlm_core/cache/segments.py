@@ -16,7 +16,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 import enum
 
 from torch import Tensor
@@ -71,3 +72,17 @@ class Segment:
     ids: list[int]
     vision: VisionSpan | None = None
     features: Tensor | None = None
+
+
+def tail(segments: Sequence[Segment], tokens: int) -> list[Segment]:
+    """The last `tokens` tokens of the segments; the first segment may be cut, behind its vision only."""
+    kept: list[Segment] = []
+    for segment in reversed(segments):
+        if tokens == 0:
+            break
+        whole = tokens >= len(segment.ids)
+        kept.append(
+            segment if whole else replace(segment, ids=segment.ids[-tokens:], vision=None, features=None)
+        )
+        tokens -= min(tokens, len(segment.ids))
+    return kept[::-1]

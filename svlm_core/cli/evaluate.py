@@ -17,19 +17,21 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 import json
 from pathlib import Path
 import sys
 from typing import Any, TYPE_CHECKING
 
 from svlm_core.cli import compare, events, pairs, questions
+from svlm_core.cli.interrupt import interrupt_noted
 from svlm_core.cli.run_options import loaded
 from svlm_core.cli.settings import add_model_options
 from svlm_core.config import POLICIES
 from svlm_core.errors import ConfigError
 from svlm_core.evaluation.plotting import check_plotting
 from svlm_core.evaluation.runs.provenance import open_run
-from svlm_core.evaluation.sweep import parse_axis, parse_policies, variants
+from svlm_core.evaluation.sweep import POLICY, read_axis, read_policies, variants
 from svlm_core.sources.bag import BagSource
 from svlm_core.world import FIRST_EVALUATION_SEED
 from tqdm import tqdm
@@ -48,7 +50,7 @@ def add_parser(verbs: Any) -> None:
         "world",
         help="accuracy and cost over hours of the synthetic world",
         description="Stream an unseen world, recorded-source speed, and compare every second with its truth. "
-        "Ctrl-C ends early and keeps what was measured; --resume goes on later.",
+        "Ctrl-C ends early, after the second under way, and keeps what was measured; --resume goes on later.",
     )
     world.add_argument(
         "--seed", type=int, default=FIRST_EVALUATION_SEED, help="which world (default: %(default)s)"
@@ -126,8 +128,7 @@ def run_world(options: argparse.Namespace) -> int:
         raise ConfigError(f"--seed {options.seed}: seeds below {FIRST_EVALUATION_SEED} are for training only")
     if options.seconds < 1:
         raise ConfigError(f"--seconds must be at least 1, got {options.seconds}")
-    axes = [parse_policies(options.policies)] if options.policies else []
-    axes += [parse_axis(text) for text in options.sweep or ()]
+    axes = _axes(options)
     if axes and options.resume:
         raise ConfigError("--resume is of one stream, --policies and --sweep run several: give one of them")
     if options.plot:
@@ -135,10 +136,14 @@ def run_world(options: argparse.Namespace) -> int:
     if options.json:
         _write(options.json, "a", "")  # a name that cannot be written is reported before the hours
     model, config, about = loaded(options)
+    if options.full_capacity_tokens is None and "full" in (config.policy, *axes.get(POLICY, ())):
+        capacity = min(config.full_capacity_tokens, model.max_positions)  # ends when these are full
+        config = config.replace({"full_capacity_tokens": capacity}, "the model's positions")
     planned = variants(config, axes)
-    described = {"benchmark": "world", "world": options.seed, **about, "bootstrap_seed": BOOTSTRAP_SEED}
+    described = {"benchmark": "world", "world": options.seed, **about, "settings": asdict(config)}
+    described["bootstrap_seed"] = BOOTSTRAP_SEED
     if axes:
-        described["sweep"] = {axis.name: list(axis.values) for axis in axes}
+        described["sweep"] = {name: list(values) for name, values in axes.items()}
         described["policy"] = ", ".join(dict.fromkeys(variant.config.policy for variant in planned))
     if options.out:
         open_run(options.out, described)
@@ -153,11 +158,12 @@ def run_world(options: argparse.Namespace) -> int:
     for variant in planned:
         name = f"world {options.seed} {variant.name if axes else ''}".rstrip()
         moments = Moments(options.out, variant.name) if options.out else None
-        with tqdm(total=options.seconds, unit="s", desc=name, file=sys.stderr) as bar:
+        bar = tqdm(total=options.seconds, unit="s", desc=name, file=sys.stderr)
+        with bar, interrupt_noted() as noted:
             stream, stopped = stream_world(
-                model, variant.config, options.seed, options.seconds, bar, options.resume, moments
+                model, variant.config, options.seed, options.seconds, bar, options.resume, noted, moments
             )
-        runs[variant.name] = {**stream.figures(), "stopped": stopped}
+        runs[variant.name] = {**variant.settings, **stream.figures(), "stopped": stopped}
         if options.out:
             streams.append(streamed(variant, stream, stopped, options.seconds, BOOTSTRAP_SEED))
         if stopped == "interrupted":
@@ -174,6 +180,16 @@ def run_world(options: argparse.Namespace) -> int:
         title = f"{model.name}, world {options.seed}, {options.seconds / 3600:g} h"
         draw_runs(runs, title, options.plot)
     return 0
+
+
+def _axes(options: argparse.Namespace) -> dict[str, tuple[Any, ...]]:
+    """The settings that vary, and their values."""
+    given = [(POLICY, read_policies(options.policies))] if options.policies else []
+    given += [read_axis(text) for text in options.sweep or ()]
+    axes = dict(given)
+    if len(axes) < len(given):
+        raise ConfigError("--sweep: a setting varies twice")
+    return axes
 
 
 def run_bag(options: argparse.Namespace) -> int:

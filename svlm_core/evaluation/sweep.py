@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
@@ -26,19 +26,6 @@ from svlm_core.errors import ConfigError
 
 POLICY = "policy"
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A setting and the values it takes in turn.
-
-    Attributes:
-        name: of a field of StreamConfig.
-        values: of the field's type, all different.
-    """
-
-    name: str
-    values: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -56,7 +43,7 @@ class Variant:
     config: StreamConfig
 
 
-def parse_policies(text: str) -> Axis:
+def read_policies(text: str) -> tuple[str, ...]:
     """Read --policies: all, or names with commas.
 
     Raises:
@@ -66,11 +53,14 @@ def parse_policies(text: str) -> Axis:
     for name in names:
         if name not in POLICIES:
             raise ConfigError(f"--policies {name!r}: not one of all, {', '.join(POLICIES)}")
-    return Axis(POLICY, tuple(dict.fromkeys(names)))
+    return tuple(dict.fromkeys(names))
 
 
-def parse_axis(text: str) -> Axis:
-    """Read FIELD=VALUE,VALUE,... of --sweep; whether the values are allowed is found out by `variants`.
+def read_axis(text: str) -> tuple[str, tuple[Any, ...]]:
+    """Read FIELD=VALUE,VALUE,... of --sweep; `variants` finds out whether the values are allowed.
+
+    Returns:
+        The field, and the values in its type, all different.
 
     Raises:
         ConfigError: there is no such field, or a value is not of its type.
@@ -82,36 +72,34 @@ def parse_axis(text: str) -> Axis:
     try:
         values = [_read(value.strip(), kinds[name]) for value in listed.split(",")]
     except (KeyError, ValueError):
-        raise ConfigError(
-            f"--sweep {text}: must be {name}=VALUE,VALUE,... of {kinds[name].__name__}"
-        ) from None
-    return Axis(name, tuple(dict.fromkeys(values)))
+        kind = kinds[name].__name__
+        raise ConfigError(f"--sweep {text}: must be {name}=VALUE,VALUE,..., each a {kind}") from None
+    return name, tuple(dict.fromkeys(values))
 
 
-def variants(config: StreamConfig, axes: Sequence[Axis]) -> list[Variant]:
+def variants(config: StreamConfig, axes: Mapping[str, Sequence[Any]]) -> list[Variant]:
     """All combinations, the last axis varying fastest; without axes the settings as they are.
 
+    Args:
+        config: what does not vary.
+        axes: by field its values.
+
     Raises:
-        ConfigError: an axis comes twice, or a combination is not allowed.
+        ConfigError: a combination is not allowed.
     """
-    names = [axis.name for axis in axes]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"--sweep {name}: varies twice")
     found = []
-    for values in product(*(axis.values for axis in axes)):
-        settings = dict(zip(names, values, strict=True))
-        words = [
-            f"{value}"
-            if name == POLICY
-            else f"{name}={value:g}"
-            if isinstance(value, float)
-            else f"{name}={value}"
-            for name, value in settings.items()
-        ]
-        found.append(Variant(" ".join(words) or config.policy, settings, config.replace(settings, "--sweep")))
+    for values in product(*axes.values()):
+        settings = dict(zip(axes, values, strict=True))
+        name = " ".join(_word(field, value) for field, value in settings.items())
+        found.append(Variant(name or config.policy, settings, config.replace(settings, "--sweep")))
     return found
 
 
 def _read(text: str, kind: type) -> Any:
     return _WORDS[text.lower()] if kind is bool else kind(text)
+
+
+def _word(field: str, value: Any) -> str:
+    if field == POLICY:
+        return str(value)
+    return f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}"

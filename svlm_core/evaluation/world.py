@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 import itertools
 from pathlib import Path
 import resource
@@ -119,8 +120,16 @@ class WorldRun:
         notes |= {"delays": self._delays.counts, "waiting": self._delays.waiting}
         save_stream(self._session, file, {name: torch.from_numpy(a) for name, a in arrays.items()}, notes)
 
-    def run(self, progress: Progress, saved: Path | None = None) -> str | None:
-        """Stream on to the end, saving every _SAVE_EVERY_S seconds of it; Ctrl-C or a full cache ends early.
+    def run(
+        self,
+        progress: Progress,
+        saved: Path | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> str | None:
+        """Stream on to the end, saving every _SAVE_EVERY_S seconds of it; a full cache ends early.
+
+        `interrupted` is asked after each second, and a yes ends early, too: a chunk is never left half done,
+        so that what is saved is a stream between two chunks.
 
         Returns:
             Why the stream ended early, None if it did not.
@@ -139,17 +148,15 @@ class WorldRun:
                 if second.index % _REFRESH_S == 0:
                     right = self.tally.right_share
                     progress.set_postfix(right=f"{right:.3f}", ms=f"{self._chunk_ms[-1]:.1f}")
-                if saved and len(self.tally) % _SAVE_EVERY_S == 0:
+                stopped = "interrupted" if interrupted() else None
+                if saved and (stopped or len(self.tally) % _SAVE_EVERY_S == 0):
                     self.save(saved)
-        except (
-            KeyboardInterrupt,
-            CacheFullError,
-        ) as reason:  # policy full ends so: how far it came is a figure
+                if stopped:
+                    return stopped
+        except CacheFullError as reason:  # policy full ends so: how far it came is a figure
             if not len(self.tally):
                 raise
-            if saved:
-                self.save(saved)
-            return str(reason) or "interrupted"
+            return str(reason)
         return None
 
     def figures(self) -> dict[str, Any]:
@@ -208,6 +215,7 @@ def evaluate_world(
     length_s: int,
     progress: Progress,
     saved: Path | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """The figures of one stream; see stream_world for the arguments and errors.
 
@@ -224,7 +232,7 @@ def evaluate_world(
         stopped: why the stream ended early, None when it did not.
         seconds, seed, policy, vision_window_s, text_sink_tokens, text_window_tokens: what was run.
     """
-    run, stopped = stream_world(model, config, seed, length_s, progress, saved)
+    run, stopped = stream_world(model, config, seed, length_s, progress, saved, interrupted)
     return {**run.figures(), "stopped": stopped}
 
 
@@ -235,9 +243,10 @@ def stream_world(
     length_s: int,
     progress: Progress,
     saved: Path | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
     moments: Moments | None = None,
 ) -> tuple[WorldRun, str | None]:
-    """Stream `length_s` seconds of the world `seed`; Ctrl-C or a full cache ends early, figures kept.
+    """Stream `length_s` seconds of the world `seed`; an interrupt or a full cache ends early, figures kept.
 
     Args:
         model: the model.
@@ -247,6 +256,7 @@ def stream_world(
         progress: is shown the figures on the way.
         saved: a file to which the stream is saved every ten minutes of it and at the end; if it is there
             already, the stream goes on from it.
+        interrupted: is asked after each second whether to end now.
         moments: keeps some for a report.
 
     Returns:
@@ -258,7 +268,7 @@ def stream_world(
     run = WorldRun(model, config, seed, length_s, moments)
     if saved and saved.exists():
         run.load(saved)
-    stopped = run.run(progress, saved)
+    stopped = run.run(progress, saved, interrupted)
     if saved and not stopped:
         run.save(saved)
     return run, stopped

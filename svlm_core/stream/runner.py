@@ -16,9 +16,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 import math
+from typing import Any, cast, TypeVar
 
 from svlm_core.errors import NumericsError
 from svlm_core.model.adapter import StreamModel, VisionInput
@@ -66,6 +67,7 @@ class Forward:
 
 Work = Encode | Forward
 Answer = Tensor | int | Exception | None
+_Result = TypeVar("_Result")
 
 
 class Runner:
@@ -146,3 +148,14 @@ class Runner:
         if padding := -len(last) % self._rows:
             last = torch.cat([last, last.new_zeros(padding, last.shape[1])])
         return self._model.head(last).unbind()  # n + padding
+
+
+def drive(steps: Generator[Work, Any, _Result], run: Callable[[Sequence[Work]], list[Answer]]) -> _Result:
+    """Take one stream's steps to their end with `run` (Runner.run); its errors are those of the steps."""
+    try:
+        work = next(steps)
+        while True:
+            (answer,) = run([work])
+            work = steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
+    except StopIteration as end:
+        return cast(_Result, end.value)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 import time
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ import numpy as np
 from svlm_core.cache.arena import KVArena
 from svlm_core.cache.context import CachedContext
 from svlm_core.cache.pool import KVPools
-from svlm_core.cache.segments import Role, Segment
+from svlm_core.cache.segments import Role, Segment, tail
 from svlm_core.cache.window import Limits, POLICIES, trim
 from svlm_core.config import StreamConfig
 from svlm_core.errors import CacheFullError, ConfigError, QueryError
@@ -34,6 +34,7 @@ from svlm_core.frames import Chunk
 from svlm_core.model.adapter import StreamModel, VisionInput
 from svlm_core.model.decoder import Piece, Visual
 from svlm_core.stream.budget import ChunkBudget
+from svlm_core.stream.capacity import most_tokens
 from svlm_core.stream.positions import place
 from svlm_core.stream.protocol import Protocol
 from svlm_core.stream.query import Query
@@ -44,15 +45,13 @@ from svlm_core.stream.result import (
     FINISH_END,
     FINISH_LENGTH,
 )
-from svlm_core.stream.runner import Answer, Choose, Encode, Forward, Runner, Work
+from svlm_core.stream.runner import Choose, drive, Encode, Forward, Runner, Work
 from svlm_core.stream.sampling import Sampler
 import torch
 from torch import Tensor
 
 Steps = Generator[Work, Any, "ChunkResult"]
 Hear = Callable[[Sequence[int]], object]  # is told all token ids that the chunk has said so far
-
-_LONGEST_STREAM_S = 1e9  # thirty years: the widest time text a capacity is computed for
 
 
 class StreamSession:
@@ -72,6 +71,7 @@ class StreamSession:
         choose: Choose | None = None,
         allocate: Callable[[int], KVArena] | None = None,
         said: str | None = None,
+        spare_tokens: int = 0,
     ) -> None:
         """Prepare a stream; the KV cache is allocated with the first chunk, whose frames decide its size.
 
@@ -82,6 +82,7 @@ class StreamSession:
             allocate: capacity -> where the cache is to be, if others shall lie beside it.
             said: `said_text` of a stream that this one goes on from, until it is reset; what is too long to
                 be remembered is left out.
+            spare_tokens: room in the cache beside what the settings need.
         """
         self.config = self._config = config  # the second is what the chunk in work goes by
         self._model = model
@@ -90,7 +91,7 @@ class StreamSession:
         # The reference counts the moved turn's <|im_end|> into the text window.
         text_window = config.text_window_tokens - (config.protocol == "streamingvlm")
         self._limits = Limits(config.window_chunks, config.text_sink_tokens, max(0, text_window))
-        self._given_choose = choose
+        self._given_choose, self._spare_tokens = choose, spare_tokens
         self._runner: Runner | None = None
         self._frames: tuple[int, tuple[int, int, int]] | None = None  # a chunk's visual tokens, and its grid
         sizes = (model.layers, model.kv_heads, model.head_dim, model.dtype, model.device)
@@ -189,7 +190,7 @@ class StreamSession:
         self.config.check_live_change(config)
         if self._frames is not None:
             try:
-                self._capacity(config, *self._frames)
+                self._capacity(config)
             except CacheFullError as error:
                 raise ConfigError(str(error)) from None
         self.config = config
@@ -283,7 +284,7 @@ class StreamSession:
             self._said = self._text_so_far(context)
         except CacheFullError:
             raise
-        except Exception:
+        except BaseException:  # Ctrl-C, too: half a chunk is in the cache
             self.reset()
             raise
         return ChunkResult(self.words(said), tuple(said), tokens, context.cached_tokens, finish, stage_ms)
@@ -294,7 +295,7 @@ class StreamSession:
         if config == before:
             return
         if self._context and self._frames:
-            outgrown = self._capacity(config, *self._frames) > self._context.arena.capacity
+            outgrown = self._capacity(config) > self._context.arena.capacity
             if outgrown or config.prompt != before.prompt:
                 self._context = None
         if self._given_choose is None and isinstance(self._choose, Sampler):
@@ -309,44 +310,16 @@ class StreamSession:
 
     def _new_context(self) -> CachedContext:
         """An empty context with room for frames like those seen first."""
-        assert self._frames is not None
         model = self._model
-        arena = self._allocate(self._capacity(self._config, *self._frames))
+        arena = self._allocate(self._capacity(self._config))
         return CachedContext(arena, model.rotate, model.vocab_size, self._policy.contiguous)
 
-    def _capacity(self, config: StreamConfig, tokens: int, grid: tuple[int, int, int]) -> int:
-        """Most tokens that are ever cached at once, an upper bound from the settings alone.
-
-        Args:
-            config: the settings.
-            tokens: visual tokens of a chunk.
-            grid: (t, h, w) of its frames in patches.
-
-        Raises:
-            CacheFullError: more than the model has positions for.
-        """
-        protocol, model = self._protocol, self._model
-        capacity = config.full_capacity_tokens
-        if self._policy.bounded:
-            head = sum(len(segment.ids) for segment in protocol.head(config, ()))
-            far = round(_LONGEST_STREAM_S / config.chunk_s)
-            steps = -(-round(config.chunk_s * config.fps) // model.frames_per_step)  # of a chunk without gaps
-            whole = tokens // grid[0] * steps
-            turn = protocol.user(far, config.chunk_s, (steps, *grid[1:]), whole)
-            user = sum(len(segment.ids) for segment in turn) + config.max_query_tokens
-            if not protocol.query_in_head:  # then the first chunk has it, before a question
-                head += len(protocol.words(config.prompt)) + len(protocol.words("\n"))
-            answer = len(protocol.answer_open(0).ids) + config.max_new_tokens
-            closing = len(protocol.silence) + len(protocol.take_apart([]).close)
-            text = max(len(self._said), config.text_sink_tokens + config.text_window_tokens)
-            capacity = head + text + (config.window_chunks + 1) * (user + answer + closing)
-        if capacity > model.max_positions:
-            raise CacheFullError(
-                f"the settings need a KV cache of {capacity} tokens, {model.name} knows only "
-                f"{model.max_positions} positions; shorten vision_window_s, text_window_tokens, prompt, "
-                "max_new_tokens, max_query_tokens, max_visual_tokens or full_capacity_tokens"
-            )
-        return capacity
+    def _capacity(self, config: StreamConfig) -> int:
+        """Slots of a cache for frames like those seen first; raises CacheFullError, see most_tokens."""
+        assert self._frames is not None
+        return most_tokens(
+            config, self._protocol, self._model, *self._frames, len(self._said), self._spare_tokens
+        )
 
     def _text_so_far(self, context: CachedContext) -> list[int]:
         """Ids of the old text and of the speech that is still in the context, no more than may stay."""
@@ -405,7 +378,7 @@ class StreamSession:
     def _run(self, context: CachedContext, choose: Choose | None) -> Generator[Work, Any, Any]:
         """Run the model on everything pending; returns the next token's id, None without `choose`."""
         model = self._model
-        pending = _tail(context.segments, context.pending)
+        pending = tail(context.segments, context.pending)
         positions, next_position = place(
             pending,
             context.next_position,
@@ -466,31 +439,6 @@ class StreamSession:
         answer = self._protocol.take_apart([i for i in said if i not in ends])
         context.end_speech(answer.speech, Segment(Role.ANSWER_CLOSE, chunk, answer.close))
         return said, finish
-
-
-def drive(steps: Steps, run: Callable[[Sequence[Work]], list[Answer]]) -> ChunkResult:
-    """Take one stream's steps to their end with `run` (Runner.run); its errors are those of the steps."""
-    try:
-        work = next(steps)
-        while True:
-            (answer,) = run([work])
-            work = steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
-    except StopIteration as end:
-        return cast(ChunkResult, end.value)
-
-
-def _tail(segments: list[Segment], tokens: int) -> list[Segment]:
-    """The last `tokens` tokens of the segments; the first segment may be cut, behind its vision only."""
-    tail: list[Segment] = []
-    for segment in reversed(segments):
-        if tokens == 0:
-            break
-        whole = tokens >= len(segment.ids)
-        tail.append(
-            segment if whole else replace(segment, ids=segment.ids[-tokens:], vision=None, features=None)
-        )
-        tokens -= min(tokens, len(segment.ids))
-    return tail[::-1]
 
 
 @contextmanager

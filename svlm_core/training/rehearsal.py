@@ -31,8 +31,8 @@ from svlm_core.config import StreamConfig
 from svlm_core.frames import Chunk, Frame, NS_PER_S
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.protocol import Protocol
-from svlm_core.stream.runner import Answer, Forward, Runner, Work
-from svlm_core.stream.session import drive, StreamSession
+from svlm_core.stream.runner import Answer, drive, Forward, Runner, Work
+from svlm_core.stream.session import StreamSession
 from svlm_core.training.recipe import Weights
 from svlm_core.training.samples import answer_weights
 from svlm_core.world.render import Renderer

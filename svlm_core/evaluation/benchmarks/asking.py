@@ -29,7 +29,7 @@ import math
 
 import numpy as np
 from svlm_core.config import StreamConfig
-from svlm_core.errors import CacheFullError, ConfigError
+from svlm_core.errors import ConfigError
 from svlm_core.evaluation.benchmarks.question import Question
 from svlm_core.evaluation.recording import Progress
 from svlm_core.evaluation.thumbnail import thumbnail
@@ -84,8 +84,8 @@ class AskingSession(StreamSession):
             ConfigError: the policy cannot be copied.
         """
         waiting = [(_chunk_of(question, config.chunk_s), question) for question in questions]
-        self._longest = max((_tokens(model, question) for _, question in waiting), default=0)
-        super().__init__(model, config)
+        longest = max((_tokens(model, question) for _, question in waiting), default=0)
+        super().__init__(model, config, spare_tokens=longest)
         if self._policy.recompute:
             raise ConfigError(
                 f"policy {config.policy} computes its window anew from pictures and cannot be asked aside; "
@@ -117,16 +117,6 @@ class AskingSession(StreamSession):
     def done(self) -> bool:
         """Whether all questions have been answered; the rest of the video is of no use then."""
         return not self._waiting
-
-    def _capacity(self, config: StreamConfig, tokens: int, grid: tuple[int, int, int]) -> int:
-        capacity = super()._capacity(config, tokens, grid) + self._longest
-        if not self._policy.bounded or capacity <= self._model.max_positions:
-            return min(capacity, self._model.max_positions)
-        raise CacheFullError(
-            f"the stream and a question of {self._longest} tokens need a KV cache of {capacity} tokens, "
-            f"{self._model.name} knows only {self._model.max_positions} positions; shorten vision_window_s, "
-            "text_window_tokens or max_visual_tokens"
-        )
 
     def _aside(self, chunk: Chunk, vision: VisionInput, query: Query) -> ChunkResult:
         if not self.cache_tokens:

@@ -50,15 +50,16 @@ FIGURES = {
 
 
 class Bar:
-    """A progress bar that the user interrupts after some seconds."""
+    """A progress bar, and a user who interrupts after some seconds."""
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int = 1000) -> None:
         self.left = patience
+
+    def interrupted(self) -> bool:
+        return self.left <= 0
 
     def update(self, n: int = 1) -> None:
         self.left -= n
-        if self.left <= 0:
-            raise KeyboardInterrupt
 
     def set_postfix(self, **figures: Any) -> None:
         pass
@@ -97,7 +98,8 @@ def test_the_command_prints_every_figure_and_writes_it(
 
 
 def test_an_interrupt_keeps_what_was_measured(model: StreamModel, config: StreamConfig) -> None:
-    figures = evaluate_world(model, config, SEED, 1000, Bar(patience=6))
+    bar = Bar(patience=6)
+    figures = evaluate_world(model, config, SEED, 1000, bar, interrupted=bar.interrupted)
     assert set(figures) == FIGURES
     assert figures["seconds"] == 6
     assert figures["n_events"] == sum(s.sentence is not None for s in itertools.islice(seconds(SEED), 6))
@@ -108,7 +110,7 @@ def test_an_interrupt_keeps_what_was_measured(model: StreamModel, config: Stream
 
 def test_a_full_cache_keeps_what_was_measured(model: StreamModel, config: StreamConfig) -> None:
     small = config.replace({"policy": "full", "full_capacity_tokens": 400}, "test")
-    figures = evaluate_world(model, small, SEED, LENGTH_S, Bar(1000))
+    figures = evaluate_world(model, small, SEED, LENGTH_S, Bar())
     assert set(figures) == FIGURES
     assert 0 < figures["seconds"] < LENGTH_S
     assert "full_capacity_tokens" in figures["stopped"]
@@ -144,17 +146,19 @@ def test_an_interrupted_run_goes_on_to_the_same_figures(
 ) -> None:
     monkeypatch.setattr("svlm_core.evaluation.world._SAVE_EVERY_S", 4)
     timed = {"latency_ratio", "rss_growth_mb", "chunk_ms_p50", "chunk_ms_p99", "stage_ms_p50", "curve"}
-    whole = evaluate_world(model, config, SEED, 20, Bar(patience=100))
+    whole = evaluate_world(model, config, SEED, 20, Bar())
     file = tmp_path / "stream"
     for patience in (6, 11):  # the second begins at 4, which the bar is told at once
-        assert evaluate_world(model, config, SEED, 20, Bar(patience), file)["stopped"] == "interrupted"
-    resumed = evaluate_world(model, config, SEED, 20, Bar(patience=100), file)
+        bar = Bar(patience)
+        run = evaluate_world(model, config, SEED, 20, bar, file, bar.interrupted)
+        assert run["stopped"] == "interrupted"
+    resumed = evaluate_world(model, config, SEED, 20, Bar(), file)
     assert {k: v for k, v in resumed.items() if k not in timed} == {
         k: v for k, v in whole.items() if k not in timed
     }
-    assert evaluate_world(model, config, SEED, 24, Bar(patience=100), file)["seconds"] == 24, "and further"
+    assert evaluate_world(model, config, SEED, 24, Bar(), file)["seconds"] == 24, "and further"
     with pytest.raises(ConfigError, match="a stream of world 1000007, not 1000008"):
-        evaluate_world(model, config, SEED + 1, 24, Bar(patience=100), file)
+        evaluate_world(model, config, SEED + 1, 24, Bar(), file)
 
 
 def test_long_streams_are_told_by_the_hour() -> None:
