@@ -41,6 +41,9 @@ _CROSSED = ("accuracy_by_kind", "memory_by_age", "said_after", "accuracy_by_hour
 _NOTE = "In brackets: 95 % bootstrap intervals, parts of 300 s resampled."
 _MOMENTS = "The first mistakes of each kind, and the first that were right. Two frames are one second."
 
+_RATES = ("event_accuracy", "silence_precision", "silence_recall")
+_MOST_CARDS = 8
+
 Streams = Mapping[str, Mapping[str, Any]]
 
 
@@ -127,7 +130,7 @@ def _over_setting(name: str, values: Sequence[float], figure: str, streams: Stre
 
 def _cards(streams: Streams, times: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if len(streams) > 1:
-        for name, found in streams.items():
+        for name, found in [*streams.items()][:_MOST_CARDS]:
             yield percent(found["event_accuracy"]["mean"]), f"of events right: {name}"
         return
     ((name, found),) = streams.items()
@@ -146,37 +149,37 @@ def _cards(streams: Streams, times: Mapping[str, Any]) -> Iterator[tuple[str, st
 
 def _side_by_side(streams: Streams, times: Mapping[str, Any]) -> str:
     head = ["", "seconds", "events", "memory", "motion", "seen now", "silences right", "kept silent"]
-    head += ["in its second", "chunk p50 ms", "p99 ms", "late / early", "cache, tokens"]
+    head += ["in its second", "p50 ms", "p99 ms", "late / early", "cache, tokens"]
     lines = []
     for name, found in streams.items():
         kinds, took = found["accuracy_by_kind"], times[name]
-        shown = [found["event_accuracy"], *(kinds.get(kind) for kind in ("memory", "motion", "seen now"))]
-        shown += [found["silence_precision"], found["silence_recall"], found["said_after"]["0 s"]]
-        late = took["latency_ratio"]
+        rates = [found["event_accuracy"], *(kinds.get(kind) for kind in ("memory", "motion", "seen now"))]
+        rates += [found["silence_precision"], found["silence_recall"], found["said_after"]["0 s"]]
+        shares = [None if rate is None else rate["mean"] for rate in rates]
         lines.append(
             [
                 name,
                 str(found["seconds"]),
-                *(_label(rate) for rate in shown),
-                f"{took['chunk_ms_p50']:.1f}",
-                f"{took['chunk_ms_p99']:.1f}",
-                MISSING if late is None else f"{late:.2f}",
+                *(_number(share, 3) for share in shares),
+                *(_number(took[key], 1) for key in ("chunk_ms_p50", "chunk_ms_p99")),
+                _number(took["latency_ratio"], 2),
                 str(found["cache_tokens_max"]),
             ]
         )
-    return section("Side by side", tables([table("", head, lines)]), _NOTE)
+    return section("Side by side", tables([table("", head, lines)]))
 
 
 def _crossed(streams: Streams) -> Iterator[str]:
     """For each group of figures a table with a column for each stream."""
+    groups = {"rates": {name: {key: found[key] for key in _RATES} for name, found in streams.items()}}
     for figure in _CROSSED:
-        names = dict.fromkeys(key for found in streams.values() for key in found.get(figure, ()))
-        if names:
-            lines = [
-                [key, *(_label(found.get(figure, {}).get(key)) for found in streams.values())]
-                for key in names
-            ]
-            yield section(words(figure).capitalize(), tables([table("", ["", *streams], lines)]))
+        groups[figure] = {name: found.get(figure, {}) for name, found in streams.items()}
+    for title, found in groups.items():
+        keys = dict.fromkeys(key for each in found.values() for key in each)
+        lines = [[words(key), *(_label(each.get(key)) for each in found.values())] for key in keys]
+        if lines:
+            body = tables([table("", ["", *streams], lines)])
+            yield section(words(title).capitalize(), body, _NOTE if title == "rates" else "")
 
 
 def _latency(times: Mapping[str, Any], stopped: Mapping[str, str], machine: str) -> str:
@@ -197,3 +200,7 @@ def _label(rate: Mapping[str, Any] | None) -> str:
     if rate is None:
         return MISSING
     return Row("", "", rate["mean"], rate["low"], rate["high"], rate["n"]).label
+
+
+def _number(value: float | None, digits: int) -> str:
+    return MISSING if value is None else f"{value:.{digits}f}"

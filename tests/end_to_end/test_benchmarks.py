@@ -82,6 +82,17 @@ def test_inf_streams_compares_two_policies_of_the_engine(first_run: Path) -> Non
     assert "http://" not in page.replace(found["run"]["judge"], ""), "the page loads nothing"
 
 
+def test_a_segment_belongs_to_the_fifth_of_its_middle(first_run: Path) -> None:
+    records = [json.loads(line) for line in (first_run / "judged-1-of-1.jsonl").read_text().splitlines()]
+    fifths = {(record["start_s"], record["end_s"]): record["fifth"] for record in records}
+    assert fifths == {(0, 6): 1, (6, 12): 2, (12, 18): 4, (18, 24): 5}, "3, 9, 15 and 21 of 24 s"
+    by_fifth = result(first_run)["figures"]["win_rate_by_fifth"]
+    for fifth in range(1, 6):
+        scores = [record["score"] for record in records if record["fifth"] == fifth]
+        mean = sum(scores) / len(scores) if scores else None
+        assert by_fifth[fifth - 1]["mean"] == pytest.approx(mean, abs=1e-6)
+
+
 def test_swapping_the_sides_mirrors_the_rate(first_run: Path, data: Path, svlm: Run, tmp_path: Path) -> None:
     for stage in ("ours", "theirs"):
         lines = (first_run / f"{stage}-1-of-1.jsonl").read_text().splitlines()

@@ -98,7 +98,7 @@ def rate_charts(found: Sequence[Row]) -> Iterator[str]:
         table = list(group)
         shares = all(row.value is None or 0 <= row.value <= 1 for row in table)
         if title != MAIN and shares and any(row.n for row in table) and _FEW <= len(table) <= _MANY:
-            yield section(title, bars(table, title))
+            yield section(title[:1].upper() + title[1:], bars(table, title))
 
 
 def excluded_section(accounting: Mapping[str, Any]) -> str:

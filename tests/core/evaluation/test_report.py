@@ -17,9 +17,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from html.parser import HTMLParser
 from typing import Any
 
+from html_page import Page
 import pytest
 from svlm_core.config import StreamConfig
 from svlm_core.evaluation.recording import Evaluation, judged_figures, Moment
@@ -28,46 +28,7 @@ from svlm_core.evaluation.runs.outcome import result_of
 from svlm_core.evaluation.truth import Heard, judge, Truth
 
 S = 10**9
-VOID = {"meta", "img", "br"}
 EVIL = "<script>alert('1')</script> & \"quoted\""
-
-
-class Page(HTMLParser):
-    """Counts tags, and checks that they are closed in order and load nothing."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.count: dict[str, int] = {}
-        self.words = ""
-        self.ids: set[str] = set()
-        self.targets: set[str] = set()
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.count[tag] = self.count.get(tag, 0) + 1
-        for name, value in attrs:
-            if name == "src":
-                assert str(value).startswith("data:image/jpeg;base64,")
-            if name == "href":
-                assert str(value).startswith("#")
-                self.targets.add(str(value)[1:])
-            if name == "id":
-                self.ids.add(str(value))
-            assert not name.startswith("on")
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.count[tag] = self.count.get(tag, 0) + 1
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
 
 
 def evaluation(
