@@ -27,9 +27,11 @@ setup(
     package_data={
         "svlm_core": [
             "checkpoints/tiny/*",
-            "evaluation/*.html",
             "evaluation/*.css",
-            "training/page.html",
+            "evaluation/*.js",
+            "page/page.css",
+            "page/page.html",
+            "training/clip.css",
             "py.typed",
         ],
         "svlm_ros": ["py.typed"],

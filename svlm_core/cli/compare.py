@@ -37,8 +37,8 @@ def add_parser(actions: Any) -> None:
 
 def run_compare(options: argparse.Namespace) -> int:
     """Compare; prints a table."""
-    from svlm_core.evaluation.recording import write_file
     from svlm_core.evaluation.runs.compare import compare_page, compare_text, read_result
+    from svlm_core.evaluation.runs.outcome import write_file
 
     a, b = read_result(options.a), read_result(options.b)
     print(compare_text(a, b))

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 import json
 from pathlib import Path
 import sys
@@ -24,16 +25,21 @@ from typing import Any, TYPE_CHECKING
 
 from svlm_core.cli import compare, events, pairs, questions
 from svlm_core.cli.interrupt import interrupt_noted
-from svlm_core.cli.settings import add_model_options, load
+from svlm_core.cli.run_options import loaded
+from svlm_core.cli.settings import add_model_options
 from svlm_core.config import POLICIES
 from svlm_core.errors import ConfigError
 from svlm_core.evaluation.plotting import check_plotting
+from svlm_core.evaluation.runs.provenance import open_run
+from svlm_core.evaluation.sweep import POLICY, read_axis, read_policies, variants
 from svlm_core.sources.bag import BagSource
 from svlm_core.world import FIRST_EVALUATION_SEED
 from tqdm import tqdm
 
 if TYPE_CHECKING:
     from svlm_core.evaluation.recording import Evaluation
+
+BOOTSTRAP_SEED = 0  # of the world's intervals
 
 
 def add_parser(verbs: Any) -> None:
@@ -65,14 +71,33 @@ def add_parser(verbs: Any) -> None:
     world.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="draw accuracy and cost over the stream's age"
     )
-    world.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    world.add_argument(
+        "--sweep",
+        nargs="+",
+        metavar="FIELD=VALUES",
+        help="stream the world once for each combination of settings, for example vision_window_s=8,10,12 "
+        "text_sink_tokens=0,4; with --policies under each policy",
+    )
+    world.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write result.json, timing.json and report.html, one page that loads nothing; made if it does "
+        "not exist",
+    )
+    world.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the figures here as they are printed without --policies",
+    )
     add_model_options(world)
     world.set_defaults(run=run_world)
     bag = actions.add_parser(
         "bag",
         help="a ROS 2 bag in lock step, without ROS: events, captions, video, figures, a report",
         description="Stream an image topic of a bag chunk by chunk, each waiting for the model, so two runs "
-        "write the same bytes. Writes events.jsonl, captions.vtt, annotated.mp4, metrics.json, timing.json "
+        "write the same bytes. Writes events.jsonl, captions.vtt, annotated.mp4, result.json, timing.json "
         "(what depends on the machine) and report.html, one page that loads nothing. Ctrl-C, and a bag that "
         "breaks, keep what was done. docs/bags.md says how to record, and what a truth file looks like.",
     )
@@ -103,43 +128,68 @@ def run_world(options: argparse.Namespace) -> int:
         raise ConfigError(f"--seed {options.seed}: seeds below {FIRST_EVALUATION_SEED} are for training only")
     if options.seconds < 1:
         raise ConfigError(f"--seconds must be at least 1, got {options.seconds}")
-    if options.policies and options.resume:
-        raise ConfigError("--resume is of one stream, --policies runs several: give one of them")
-    policies = _policies(options.policies) if options.policies else [None]
+    axes = _axes(options)
+    if axes and options.resume:
+        raise ConfigError("--resume is of one stream, --policies and --sweep run several: give one of them")
     if options.plot:
         check_plotting(options.plot)
     if options.json:
         _write(options.json, "a", "")  # a name that cannot be written is reported before the hours
-    model, config = load(options)
+    model, config, about = loaded(options)
+    if options.full_capacity_tokens is None and "full" in (config.policy, *axes.get(POLICY, ())):
+        capacity = min(config.full_capacity_tokens, model.max_positions)  # ends when these are full
+        config = config.replace({"full_capacity_tokens": capacity}, "the model's positions")
+    planned = variants(config, axes)
+    described = {"benchmark": "world", "world": options.seed, **about, "settings": asdict(config)}
+    described["bootstrap_seed"] = BOOTSTRAP_SEED
+    if axes:
+        described["sweep"] = {name: list(values) for name, values in axes.items()}
+        described["policy"] = ", ".join(dict.fromkeys(variant.config.policy for variant in planned))
+    if options.out:
+        open_run(options.out, described)
+    from svlm_core.evaluation.moments import Moments
+    from svlm_core.evaluation.runs.outcome import REPORT
     from svlm_core.evaluation.side_by_side import draw_runs, runs_table
-    from svlm_core.evaluation.world import evaluate_world
+    from svlm_core.evaluation.world import stream_world
+    from svlm_core.evaluation.world_report import finish_world, streamed
 
     runs: dict[str, dict[str, Any]] = {}
-    for policy in policies:
-        settings = config.replace({"policy": policy}, "--policies") if policy else config
-        name = f"world {options.seed} {policy or ''}".rstrip()
+    streams = []
+    for variant in planned:
+        name = f"world {options.seed} {variant.name if axes else ''}".rstrip()
+        moments = Moments(options.out, variant.name) if options.out else None
         bar = tqdm(total=options.seconds, unit="s", desc=name, file=sys.stderr)
         with bar, interrupt_noted() as noted:
-            run = evaluate_world(model, settings, options.seed, options.seconds, bar, options.resume, noted)
-        runs[run["policy"]] = run
-        if run["stopped"] == "interrupted":
+            stream, stopped = stream_world(
+                model, variant.config, options.seed, options.seconds, bar, options.resume, noted, moments
+            )
+        runs[variant.name] = {**variant.settings, **stream.figures(), "stopped": stopped}
+        if options.out:
+            streams.append(streamed(variant, stream, stopped, options.seconds, BOOTSTRAP_SEED))
+        if stopped == "interrupted":
             break
-    text = json.dumps([*runs.values()] if options.policies else run, indent=2)
-    print(runs_table(runs) if options.policies else text)
+    text = json.dumps([*runs.values()] if axes else runs[planned[0].name], indent=2)
+    print(runs_table(runs) if axes else text)
     if options.json:
         _write(options.json, "w", text + "\n")
+    if options.out:
+        wanted_s = {variant.name: options.seconds for variant in planned}
+        finish_world(options.out, described, streams, wanted_s, str(model.device))
+        print(options.out / REPORT, file=sys.stderr if not axes else sys.stdout)
     if options.plot:
         title = f"{model.name}, world {options.seed}, {options.seconds / 3600:g} h"
         draw_runs(runs, title, options.plot)
     return 0
 
 
-def _policies(text: str) -> list[str]:
-    names = list(POLICIES) if text == "all" else [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in POLICIES:
-            raise ConfigError(f"--policies {name!r}: not one of all, {', '.join(POLICIES)}")
-    return names
+def _axes(options: argparse.Namespace) -> dict[str, tuple[Any, ...]]:
+    """The settings that vary, and their values."""
+    given = [(POLICY, read_policies(options.policies))] if options.policies else []
+    given += [read_axis(text) for text in options.sweep or ()]
+    axes = dict(given)
+    if len(axes) < len(given):
+        raise ConfigError("--sweep: a setting varies twice")
+    return axes
 
 
 def run_bag(options: argparse.Namespace) -> int:
@@ -152,20 +202,17 @@ def run_bag(options: argparse.Namespace) -> int:
             options.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"--out {options.out}: cannot be made ({error.strerror})") from error
-        model, config = load(options)
-        from svlm_core.evaluation.recording import evaluate_recording, REPORT, write_file
+        model, config, about = loaded(options)
+        from svlm_core.evaluation.recording import evaluate_recording
         from svlm_core.evaluation.report import render_report
-        from svlm_core.model.load import EMBEDDED
+        from svlm_core.evaluation.runs.outcome import REPORT, write_outcome
+        from svlm_core.evaluation.runs.provenance import file_hash, tree_hash
 
-        about = {
-            "recording": options.bag.resolve().name,
-            "model": options.model or EMBEDDED,
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "quantize": options.quantize,
-        }
+        about |= {"recording": options.bag.resolve().name, "recording_sha256": tree_hash(options.bag)}
+        about["truth_sha256"] = file_hash(options.truth) if options.truth else ""
         with tqdm(total=source.frames_total, unit="frame", desc=source.name, file=sys.stderr) as bar:
             evaluation = evaluate_recording(model, config, source, truths, options.out, about, bar)
-    write_file(options.out / REPORT, render_report(evaluation))
+    write_outcome(options.out, evaluation.result, evaluation.timing, render_report(evaluation))
     print(_summary(evaluation))
     print(options.out / REPORT)
     if evaluation.error:
@@ -174,19 +221,20 @@ def run_bag(options: argparse.Namespace) -> int:
 
 
 def _summary(evaluation: Evaluation) -> str:
-    metrics, timing = evaluation.metrics, evaluation.timing
-    dropped = ", ".join(f"{n} {reason}" for reason, n in metrics["frames_dropped"].items()) or "none"
+    figures, timing = evaluation.result["figures"], evaluation.timing
+    dropped = ", ".join(f"{n} {reason}" for reason, n in figures["frames_dropped"].items()) or "none"
     lines = [
-        f"{metrics['chunks']} chunks ({metrics['silent_chunks']} silent), {metrics['events']} events; "
-        f"frames: {metrics['frames_received']} received, {metrics['frames_used']} used, dropped: {dropped}; "
+        f"{figures['chunks']} chunks ({figures['silent_chunks']} silent), {figures['events']} events; "
+        f"frames: {figures['frames_received']} received, {figures['frames_used']} used, dropped: {dropped}; "
         f"chunk p50 {timing['chunk_ms_p50']:.1f} ms, p99 {timing['chunk_ms_p99']:.1f} ms"
     ]
-    if metrics["truth"]:
-        shares = [metrics[name] for name in ("event_accuracy", "silence_precision", "silence_recall")]
-        events, precision, recall = ("none" if share is None else f"{share:.3f}" for share in shares)
-        lines.append(
-            f"right: {events} of {metrics['n_events']} events; silence precision {precision}, recall {recall}"
+    if "event_accuracy" in figures:
+        found = [figures[name] for name in ("event_accuracy", "silence_precision", "silence_recall")]
+        events, precision, recall = (
+            "none" if rate["mean"] is None else f"{rate['mean']:.3f}" for rate in found
         )
+        n = found[0]["n"]
+        lines.append(f"right: {events} of {n} events; silence precision {precision}, recall {recall}")
     return "\n".join(lines)
 
 

@@ -30,8 +30,8 @@ from svlm_core.chat.reply_cache import ReplyCache
 from svlm_core.cli.settings import add_model_options, load
 from svlm_core.errors import ConfigError
 from svlm_core.evaluation.runs.exclusions import Excluded
-from svlm_core.evaluation.runs.provenance import file_hash, model_hash
-from svlm_core.evaluation.runs.records import Record, Records, Shard
+from svlm_core.evaluation.runs.provenance import file_hash, tree_hash
+from svlm_core.evaluation.runs.records import AUTO, local_rank, Record, Records, Shard
 
 if TYPE_CHECKING:
     from svlm_core.config import StreamConfig
@@ -160,7 +160,7 @@ def loaded(options: argparse.Namespace) -> tuple[StreamModel, StreamConfig, dict
     model, config = load(options)
     about = {
         "model": model.name,
-        "model_sha256": model_hash(options.model) if options.model else "",
+        "model_sha256": tree_hash(Path(options.model)) if options.model else "",
         "dtype": str(model.dtype).removeprefix("torch."),
         "quantize": options.quantize,
         "policy": config.policy,
@@ -213,4 +213,10 @@ def shard(options: argparse.Namespace) -> Shard:
     """The part of the work to do here."""
     if not 0 <= options.max_excluded <= 1:
         raise ConfigError(f"--max-excluded must lie between 0 and 1, got {options.max_excluded}")
-    return Shard.parse(options.shard)
+    part = Shard.parse(options.shard)
+    if options.shard == AUTO and options.device == "cuda":
+        import torch
+
+        gpus = max(1, torch.cuda.device_count())  # some launchers show each rank only its own
+        options.device = f"cuda:{local_rank() % gpus}"
+    return part

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The report's drawings, as SVG text: what was said over time, and how long it took."""
+"""A recording over time, as SVG text: what was said, and how long it took."""
 
 from __future__ import annotations
 
@@ -22,33 +22,39 @@ from typing import NamedTuple
 
 import numpy as np
 from svlm_core.evaluation.marks import Mark, MISSED, WRONG
+from svlm_core.evaluation.svg import (
+    across,
+    axis_across,
+    axis_up,
+    BELOW_PX,
+    clock,
+    LEFT_PX,
+    line_across,
+    nice,
+    PLOT_PX,
+    RIGHT_PX,
+    svg,
+    text,
+    TICKS,
+    TOP_PX,
+    up,
+    WIDTH_PX,
+)
 from svlm_core.evaluation.truth import Heard
 from svlm_core.frames import NS_PER_S
 
-WIDTH_PX = 1120
-
-_LEFT_PX, _RIGHT_PX = 58, 8  # for the labels of an axis
 _LANE_PX, _ROW_GAP_PX, _EDGE_PX = 19, 14, 3
 _LETTER_PX = 6.0  # width of a letter at the size of the labels: too much rather than too little
 _SHORTEST_LABEL, _LABELLED_PX = 4, 16  # letters; width of a box that may have a label
 _ROW_S = (10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 _MAX_ROWS = 20
-_TICKS = 4  # parts of a row
-_PLOT_PX = 190
 _MAX_DOTS = 600  # more chunks than these are drawn as the median and the extremes of groups
-
-
-def clock(seconds: float) -> str:
-    """1:02:03, or 02:03 below an hour."""
-    whole = int(seconds)
-    hours = f"{whole // 3600}:" if whole >= 3600 else ""
-    return f"{hours}{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 def timeline(shown: Sequence[Mark], heard: Sequence[Heard], origin_ns: int, with_truth: bool) -> str:
     """Rows of time; in each a lane of truth, if there is one, above a lane of what was said."""
     rows = _Rows((heard[-1].end_ns - origin_ns) / NS_PER_S, lanes=2 if with_truth else 1)
-    parts = [_svg(rows.count * rows.height_px, "what is true and what was said, over time"), *rows.draw()]
+    parts = [svg(rows.count * rows.height_px, "what is true and what was said, over time"), *rows.draw()]
     for box in sorted(_boxes(shown, heard, with_truth), key=_mistake):  # mistakes last, so on top
         edges_s = [(ns - origin_ns) / NS_PER_S for ns in (box.start_ns, box.end_ns, box.room_ns)]
         for x, y, box_px, room_px in rows.places(edges_s, box.lane):
@@ -59,7 +65,7 @@ def timeline(shown: Sequence[Mark], heard: Sequence[Heard], origin_ns: int, with
             letters = int((room_px - 2 * _EDGE_PX) / _LETTER_PX)
             if letters >= _SHORTEST_LABEL and box_px >= _LABELLED_PX:
                 label = box.label if len(box.label) <= letters else box.label[: letters - 1] + "…"
-                parts.append(_text(x + _EDGE_PX + 4, y + 13, label, "label"))
+                parts.append(text(x + _EDGE_PX + 4, y + 13, label, "label"))
             parts.append("</a>")
     return "".join(parts) + "</svg>"
 
@@ -68,20 +74,14 @@ def latency(moments_s: Sequence[float], chunk_ms: Sequence[float], chunk_s: floa
     """Wall time of each chunk over the recording, with its median and 99th percentile."""
     times, values = np.asarray(moments_s), np.asarray(chunk_ms)
     p50, p99 = np.percentile(values, (50, 99))
-    top_ms = _nice(max(1.4 * p99, 1.0))
+    top_ms = nice(max(1.4 * p99, 1.0))
     above = int((values > top_ms).sum())
     length_s = float(times[-1]) + chunk_s
-    x_of = _LEFT_PX + (WIDTH_PX - _LEFT_PX - _RIGHT_PX) * times / length_s
-    y_of = _PLOT_PX * (1 - np.minimum(values, top_ms) / top_ms) + 8
-    parts = [_svg(_PLOT_PX + 36, "time of a chunk over the recording")]
-    for part in range(5):
-        y = _PLOT_PX * part / 4 + 8
-        parts.append(f'<path class="tick" d="M{_LEFT_PX} {y:.1f}H{WIDTH_PX - _RIGHT_PX}"/>')
-        parts.append(_text(_LEFT_PX - 8, y + 4, f"{top_ms * (4 - part) / 4:g}", "axis end"))
-    for part in range(_TICKS + 1):
-        x = _LEFT_PX + (WIDTH_PX - _LEFT_PX - _RIGHT_PX) * part / _TICKS
-        style = "axis" if not part else "axis end" if part == _TICKS else "axis middle"
-        parts.append(_text(x, _PLOT_PX + 28, clock(length_s * part / _TICKS), style))
+    x_of = across(0) + (across(1) - across(0)) * times / length_s
+    y_of = PLOT_PX * (1 - np.minimum(values, top_ms) / top_ms) + TOP_PX
+    parts = [svg(PLOT_PX + BELOW_PX, "time of a chunk over the recording")]
+    parts += axis_up([f"{top_ms * tick / TICKS:g}" for tick in range(TICKS + 1)])
+    parts += axis_across([clock(length_s * tick / TICKS) for tick in range(TICKS + 1)])
     if len(values) <= _MAX_DOTS:
         parts += [
             f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="2.2"/>'
@@ -93,13 +93,12 @@ def latency(moments_s: Sequence[float], chunk_ms: Sequence[float], chunk_s: floa
         parts += [f'<path class="range" d="M{x.mean():.1f} {y.min():.1f}V{y.max():.1f}"/>' for x, y in groups]
         parts.append(f'<polyline class="median" points="{line}"/>')
     for name, ms, below_px in (("median", p50, 14), ("p99", p99, -5)):
-        y = _PLOT_PX * (1 - ms / top_ms) + 8
-        parts.append(f'<path class="level" d="M{_LEFT_PX} {y:.1f}H{WIDTH_PX - _RIGHT_PX}"/>')
-        parts.append(_text(WIDTH_PX - _RIGHT_PX - 4, y + below_px, f"{name} {ms:.1f} ms", "level-name end"))
+        parts.append(line_across(ms / top_ms, "level"))
+        words = f"{name} {ms:.1f} ms"
+        parts.append(text(WIDTH_PX - RIGHT_PX - 4, up(ms / top_ms) + below_px, words, "level-name end"))
     if above:
-        parts.append(
-            _text(_LEFT_PX + 6, 20, f"{above} above {top_ms:g} ms, up to {values.max():.0f} ms", "axis")
-        )
+        words = f"{above} above {top_ms:g} ms, up to {values.max():.0f} ms"
+        parts.append(text(LEFT_PX + 6, 20, words, "axis"))
     return "".join(parts) + "</svg>"
 
 
@@ -115,7 +114,7 @@ class _Rows:
         longest_s = -(-length_s // _MAX_ROWS)
         self._length_s, self._lanes = length_s, lanes
         self._row_s = next((row_s for row_s in _ROW_S if row_s >= longest_s), longest_s)
-        self._px_per_s = (WIDTH_PX - _LEFT_PX - _RIGHT_PX) / self._row_s
+        self._px_per_s = (WIDTH_PX - LEFT_PX - RIGHT_PX) / self._row_s
         self.count = max(1, -int(-length_s // self._row_s))
         self.height_px = lanes * _LANE_PX + _ROW_GAP_PX
 
@@ -123,12 +122,12 @@ class _Rows:
         """The empty rows."""
         for row in range(self.count):
             top, start_s = row * self.height_px, row * self._row_s
-            yield _text(_LEFT_PX - 8, top + 13, clock(start_s), "axis end")
+            yield text(LEFT_PX - 8, top + 13, clock(start_s), "axis end")
             for lane in range(self._lanes):
                 width = min(self._length_s - start_s, self._row_s) * self._px_per_s
-                yield _rect("lane", _LEFT_PX, top + lane * _LANE_PX, width)
-            for tick in range(_TICKS + 1):
-                x = _LEFT_PX + tick * self._row_s / _TICKS * self._px_per_s
+                yield _rect("lane", LEFT_PX, top + lane * _LANE_PX, width)
+            for tick in range(TICKS + 1):
+                x = LEFT_PX + tick * self._row_s / TICKS * self._px_per_s
                 yield f'<path class="tick" d="M{x:.1f} {top}v{self.height_px - _ROW_GAP_PX + 3}"/>'
 
     def places(self, edges_s: Sequence[float], lane: int) -> Iterator[tuple[float, float, float, float]]:
@@ -144,7 +143,7 @@ class _Rows:
         row_s = self._row_s
         for row in range(max(0, int(edges_s[0] // row_s)), min(self.count, -int(-edges_s[1] // row_s))):
             begin, end, room = (min(max(edge_s - row * row_s, 0), row_s) for edge_s in edges_s)
-            x, y = _LEFT_PX + begin * self._px_per_s, row * self.height_px + lane * _LANE_PX
+            x, y = LEFT_PX + begin * self._px_per_s, row * self.height_px + lane * _LANE_PX
             yield x, y, max(2.0, (end - begin) * self._px_per_s - 1), (room - begin) * self._px_per_s
 
 
@@ -196,20 +195,6 @@ def _mistake(box: _Box) -> bool:
     return box.style in (WRONG, MISSED)
 
 
-def _nice(value: float) -> float:
-    """The next of 1, 2, 4, 8 times a power of ten."""
-    power = 10.0 ** np.floor(np.log10(value))
-    return float(next(power * step for step in (1, 2, 4, 8, 10) if power * step >= value))
-
-
-def _svg(height_px: float, what: str) -> str:
-    return f'<svg viewBox="0 0 {WIDTH_PX} {height_px:g}" role="img" aria-label="{escape(what)}">'
-
-
 def _rect(style: str, x: float, y: float, width: float) -> str:
     height = _LANE_PX - 1
     return f'<rect class="{style}" x="{x:.1f}" y="{y:g}" width="{width:.1f}" height="{height}" rx="2"/>'
-
-
-def _text(x: float, y: float, words: str, style: str) -> str:
-    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>'

@@ -22,18 +22,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
-import json
-import os
+from dataclasses import dataclass, replace
 from pathlib import Path
-import platform
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from svlm_core.config import StreamConfig
-from svlm_core.errors import ConfigError, SvlmError
-from svlm_core.evaluation.score import score
+from svlm_core.errors import SvlmError
+from svlm_core.evaluation.delays import recorded_delays
+from svlm_core.evaluation.rates import curve, part_of_a_curve_s, rates
+from svlm_core.evaluation.runs.outcome import result_of
+from svlm_core.evaluation.runs.provenance import machine
+from svlm_core.evaluation.score import Tally
+from svlm_core.evaluation.thumbnail import thumbnail
 from svlm_core.evaluation.truth import Heard, judge, Truth, Verdict
 from svlm_core.events import CommentaryEvent, KIND_COMMENTARY
 from svlm_core.frames import Chunk, NS_PER_S
@@ -45,13 +46,11 @@ from svlm_core.sources.source import Source
 from svlm_core.stream.result import ChunkResult
 from svlm_core.stream.run import StreamRun
 from svlm_core.stream.session import StreamSession
-import torch
 
 EVENTS, CAPTIONS, VIDEO = "events.jsonl", "captions.vtt", "annotated.mp4"
-METRICS, TIMING, REPORT = "metrics.json", "timing.json", "report.html"
-
-THUMBNAIL_PX = 168  # width of the report's pictures
-_JPEG_QUALITY = 82
+BENCHMARK = "bag"
+BOOTSTRAP_SEED = 0
+UNSEEN = "no frame shows it"
 
 
 class Progress(Protocol):
@@ -84,7 +83,7 @@ class Evaluation:
         origin_ns: stamp of its first picture.
         moments: its chunks, oldest first.
         verdicts: what was said against what is true; empty without a truth.
-        metrics: figures without a clock in them, as in METRICS.
+        result: as in RESULT: figures without a clock in them, and what decided them.
         timing: figures of the clock, as in TIMING.
         error: what broke the recording or the stream; None when it went to its end or was interrupted.
     """
@@ -92,7 +91,7 @@ class Evaluation:
     origin_ns: int
     moments: Sequence[Moment]
     verdicts: Sequence[Verdict]
-    metrics: dict[str, Any]
+    result: dict[str, Any]
     timing: dict[str, Any]
     error: SvlmError | None
 
@@ -106,7 +105,7 @@ def evaluate_recording(
     about: Mapping[str, Any],
     progress: Progress,
 ) -> Evaluation:
-    """Stream a recording and write EVENTS, CAPTIONS, VIDEO, METRICS and TIMING into a folder.
+    """Stream a recording and write EVENTS, CAPTIONS and VIDEO into a folder.
 
     Ctrl-C, a broken recording and a full cache end early; what was understood until then is evaluated.
 
@@ -116,7 +115,7 @@ def evaluate_recording(
         source: a recorded one.
         truths: what is true of it, in the order of their beginnings; empty to do without accuracy.
         out: an existing folder; files of an earlier evaluation are replaced.
-        about: what else METRICS shall say, for example the names of the recording and of the model.
+        about: what else decided the figures, for example the names and hashes of recording and model.
         progress: shows frames.
 
     Raises:
@@ -139,7 +138,9 @@ def evaluate_recording(
                 assert run.last is not None
                 results.append(run.last)
                 shown = heard.text or sentences.about(heard)
-                moments.append(Moment(heard, _chunk_ms(run.last), thumbnail(chunk) if shown else b""))
+                moments.append(
+                    Moment(heard, _chunk_ms(run.last), thumbnail(chunk.frames[-1].rgb) if shown else b"")
+                )
                 before, received = received, run.summary().frames_received
                 progress.update(received - before)
         except KeyboardInterrupt:
@@ -148,39 +149,57 @@ def evaluate_recording(
             error, stopped = reason, str(reason)
     if not moments:
         raise error or SvlmError(f"{source.name}: interrupted before its first chunk was understood")
-    verdicts, unseen = judge(truths, [moment.heard for moment in moments])
-    judged = {"lines": len(truths), "judged": len(verdicts), "unseen": unseen}
+    heard_all = [moment.heard for moment in moments]
+    verdicts, unseen = judge(truths, heard_all)
     summary = run.summary()
-    metrics = {
-        **about,
+    recorded = {
         "camera": source.name,
         "start_ns": source.origin_ns,
-        "length_s": round((moments[-1].heard.end_ns - source.origin_ns) / NS_PER_S, 3),
-        "stopped": stopped,
-        "truth": judged if truths else None,
-        **(score([verdict.judged for verdict in verdicts]) if truths else {}),
+        "length_s": round((heard_all[-1].end_ns - source.origin_ns) / NS_PER_S, 3),
+    }
+    figures = {
+        **(judged_figures(truths, heard_all, verdicts, source.origin_ns) if truths else {}),
+        "events": summary.events,
         "chunks": summary.chunks,
         "silent_chunks": summary.silent_chunks,
-        "events": summary.events,
         "frames_received": summary.frames_received,
         "frames_used": summary.frames_used,
         "frames_dropped": summary.frames_dropped,
         "cache_tokens_max": max(result.cache_tokens for result in results),
         "capacity_tokens": session.capacity_tokens,
-        "settings": asdict(config),
     }
-    timing = {"machine": _machine(model), **_timing(results)}
-    write_file(out / METRICS, json.dumps(metrics, indent=2) + "\n")
-    write_file(out / TIMING, json.dumps(timing) + "\n")
-    return Evaluation(source.origin_ns, moments, verdicts, metrics, timing, error)
+    described = {"benchmark": BENCHMARK, **about, **recorded, "bootstrap_seed": BOOTSTRAP_SEED}
+    accounting = _account(len(truths), len(verdicts), unseen)
+    result = result_of(described, figures, accounting, {source.name: stopped} if stopped else {})
+    timing = {"machine": machine(str(model.device)), **_timing(results)}
+    return Evaluation(source.origin_ns, moments, verdicts, result, timing, error)
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write a text file; ConfigError when that fails."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+def judged_figures(
+    truths: Sequence[Truth], heard: Sequence[Heard], verdicts: Sequence[Verdict], origin_ns: int
+) -> dict[str, Any]:
+    """Rates with intervals, delays, and accuracy over time; of a recording that has a truth."""
+    tally = Tally.of(verdict.judged for verdict in verdicts)
+    starts = [max(0, verdict.start_ns - origin_ns) // NS_PER_S for verdict in verdicts]
+    at_s = np.array(starts, np.int64)
+    part_s = part_of_a_curve_s((heard[-1].end_ns - origin_ns) / NS_PER_S)
+    return {
+        **rates(tally, at_s, BOOTSTRAP_SEED),
+        "said_after": recorded_delays(truths, heard).rates,
+        "over_time": curve(tally, at_s, part_s),
+    }
+
+
+def _account(lines: int, judged: int, unseen: int) -> dict[str, Any]:
+    """What was judged, and the sentences that no frame shows."""
+    return {
+        "items": judged + unseen,
+        "counted": judged,
+        "excluded": unseen,
+        "share_excluded": round(unseen / (judged + unseen), 6) if unseen else 0.0,
+        "by_reason": {UNSEEN: unseen} if unseen else {},
+        "list": [{"id": f"{unseen} of {lines} lines", "reason": UNSEEN, "details": ""}] if unseen else [],
+    }
 
 
 class _Files(ExitStack):
@@ -224,17 +243,6 @@ def _heard(chunk: Chunk, events: Sequence[CommentaryEvent], origin_ns: int, chun
     return Heard(origin_ns + chunk.index * chunk_ns, origin_ns + (chunk.index + 1) * chunk_ns, words)
 
 
-def thumbnail(chunk: Chunk) -> bytes:
-    """The chunk's newest frame as a small JPEG."""
-    rgb = chunk.frames[-1].rgb
-    scale = THUMBNAIL_PX / rgb.shape[1]
-    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-    size = (THUMBNAIL_PX, max(1, round(rgb.shape[0] * scale)))
-    bgr = cv2.cvtColor(cv2.resize(rgb, size, interpolation=smooth), cv2.COLOR_RGB2BGR)
-    _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return jpeg.tobytes()
-
-
 def _chunk_ms(result: ChunkResult) -> float:
     return sum(result.stage_ms.values())
 
@@ -249,12 +257,6 @@ def _timing(results: Sequence[ChunkResult]) -> dict[str, Any]:
         "stage_ms_p50": {stage: _percentile(ms, 50) for stage, ms in stages.items()},
         "chunk_ms": [round(ms, 3) for ms in chunk_ms],
     }
-
-
-def _machine(model: StreamModel) -> str:
-    on_gpu = model.device.type == "cuda"
-    device = torch.cuda.get_device_name(model.device) if on_gpu else f"{os.cpu_count()} CPUs"
-    return f"{platform.machine()}, {device}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def _percentile(values: Sequence[float], share: float) -> float:

@@ -16,92 +16,99 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from html import escape
-from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
-from string import Template
 from typing import Any
 
 from svlm_core.evaluation import charts
-from svlm_core.evaluation.charts import clock
 from svlm_core.evaluation.marks import Mark, marks, MISSED, OPEN, RIGHT, WRONG
 from svlm_core.evaluation.recording import Evaluation
+from svlm_core.evaluation.runs.figures import rows
+from svlm_core.evaluation.runs.page import (
+    excluded_section,
+    figure_tables,
+    percent,
+    provenance_section,
+    rate_charts,
+    style,
+)
+from svlm_core.evaluation.svg import clock
+from svlm_core.evaluation.world_page import over_time_sections
 from svlm_core.frames import NS_PER_S
+from svlm_core.page.document import render_page, resource
+from svlm_core.page.parts import cards, names_and_values, picture, section, tables, warning
 
 MAX_PICTURES = 400  # what was wrong comes first; a page of more would be slow to open
 
 _NAMES = {RIGHT: "right", WRONG: "wrong", MISSED: "missed", OPEN: "not judged"}
 _BOOT_NS = 1_000_000_000 * NS_PER_S  # stamps below are seconds since a start, not dates
-_SETTINGS_COLUMNS = 3
+_NOTE = "In brackets: 95 % bootstrap intervals, parts of 300 s resampled; of shorter recordings, judgements."
 
 
 def render_report(evaluation: Evaluation) -> str:
     """The page."""
-    metrics, timing = evaluation.metrics, evaluation.timing
+    result, timing = evaluation.result, evaluation.timing
+    run, figures = result["run"], result["figures"]
     heard = [moment.heard for moment in evaluation.moments]
     shown = marks(heard, evaluation.verdicts)
-    with_truth = metrics["truth"] is not None
+    with_truth = "event_accuracy" in figures
     pictured = _pictured(shown)
     starts_s = [(chunk.start_ns - evaluation.origin_ns) / NS_PER_S for chunk in heard]
-    chunk_s = metrics["settings"]["chunk_s"]
-    return page("report.html").substitute(
-        style=style(),
-        title=escape(f"What was said about {metrics['camera']}"),
-        subtitle=escape(_subtitle(metrics)),
-        stopped=_stopped(metrics["stopped"]),
-        cards="".join(_cards(metrics, timing)),
-        legend="".join(_legend(with_truth)),
-        timeline=charts.timeline(shown, heard, evaluation.origin_ns, with_truth),
-        moments_note=escape(_moments_note(len(shown), len(pictured))),
-        filter="".join(_filter(shown)),
-        moments="".join(_moment(evaluation, number, shown[number]) for number in pictured),
-        latency=charts.latency(starts_s, timing["chunk_ms"], chunk_s),
-        latency_note=escape(
-            f"Milliseconds of wall time for {chunk_s:g} s of recording, as measured on {timing['machine']}. "
-            f"Real time leaves {1000 * chunk_s:g} ms."
-        ),
-        tables="".join(_tables(metrics, timing)),
-        settings="".join(_settings(metrics["settings"])),
-        footer=escape(footer()),
+    chunk_s = run["settings"]["chunk_s"]
+    timeline = charts.timeline(shown, heard, evaluation.origin_ns, with_truth)
+    latency_note = (
+        f"Milliseconds of wall time for {chunk_s:g} s of recording, as measured on {timing['machine']}. "
+        f"Real time leaves {1000 * chunk_s:g} ms."
     )
+    stages = {stage: f"{ms:.1f}" for stage, ms in timing["stage_ms_p50"].items()}
+    moments = "".join(_moment(evaluation, number, shown[number]) for number in pictured)
+    body = [
+        *(warning("Ended early", reason) for reason in result["stopped"].values()),
+        cards(_cards(figures, timing)),
+        section("Timeline", f'<div class="legend">{"".join(_legend(with_truth))}</div>\n{timeline}'),
+        section("Time of a chunk", charts.latency(starts_s, timing["chunk_ms"], chunk_s), latency_note),
+        *(over_time_sections({run["camera"]: figures}, result["stopped"]) if with_truth else ()),
+        *rate_charts(rows(figures)),
+        section(
+            "Figures",
+            figure_tables(rows(figures)) + tables([names_and_values("Median ms by stage", stages)]),
+            _NOTE if with_truth else "",
+        ),
+        *([excluded_section(result["accounting"])] if with_truth else ()),
+        section(
+            "Moments",
+            f'<div class="filter">{"".join(_filter(shown))}</div>\n<div class="moments">{moments}</div>',
+            _moments_note(len(shown), len(pictured)),
+        ),
+        provenance_section(result),
+    ]
+    title = f"What was said about {run['camera']}"
+    return render_page(title, _subtitle(run), body, style(), resource("svlm_core.evaluation", "moments.js"))
 
 
-def _subtitle(metrics: Mapping[str, Any]) -> str:
-    length = f"{clock(metrics['length_s'])} of {metrics['recording']}"
-    if metrics["start_ns"] >= _BOOT_NS:
-        begun = datetime.fromtimestamp(metrics["start_ns"] / NS_PER_S, timezone.utc)
+def _subtitle(run: Mapping[str, Any]) -> str:
+    length = f"{clock(run['length_s'])} of {run['recording']}"
+    if run["start_ns"] >= _BOOT_NS:
+        begun = datetime.fromtimestamp(run["start_ns"] / NS_PER_S, timezone.utc)
         length += f", recorded from {begun:%Y-%m-%d %H:%M:%S} UTC"
-    policy = metrics["settings"]["policy"]
-    return f"{length}; model {metrics['model']}, policy {policy}, evaluated in lock step"
+    return f"{length}; model {run['model']}, policy {run['policy']}, evaluated in lock step"
 
 
-def _stopped(reason: str | None) -> str:
-    if reason is None:
-        return ""
-    return f'<section class="stopped"><h2>Ended early</h2>{escape(reason)}</section>'
-
-
-def _cards(metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> Iterable[str]:
-    if metrics["truth"]:
-        right = round((metrics["event_accuracy"] or 0) * metrics["n_events"])
-        yield card(_percent(metrics["event_accuracy"]), f"of events right: {right} of {metrics['n_events']}")
-        memory = metrics["accuracy_by_kind"].get("memory")
+def _cards(figures: Mapping[str, Any], timing: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    if "event_accuracy" in figures:
+        events = figures["event_accuracy"]
+        right = round((events["mean"] or 0) * events["n"])
+        yield percent(events["mean"]), f"of events right: {right} of {events['n']}"
+        memory = figures["accuracy_by_kind"].get("memory")
         if memory is not None:
-            yield card(_percent(memory), "of memories right")
-        yield card(_percent(metrics["silence_precision"]), "of its silences right")
-        yield card(_percent(metrics["silence_recall"]), "of quiet moments kept silent")
+            yield percent(memory["mean"]), "of memories right"
+        yield percent(figures["silence_precision"]["mean"]), "of its silences right"
+        yield percent(figures["silence_recall"]["mean"]), "of quiet moments kept silent"
     else:
-        yield card(str(metrics["events"]), "events; no truth was given, so none is judged")
-    yield card(f"{timing['chunk_ms_p50']:.1f} ms", f"a chunk, median; p99 {timing['chunk_ms_p99']:.1f} ms")
-    yield card(f"{metrics['chunks']}", f"chunks, {metrics['silent_chunks']} of them silent")
-
-
-def card(figure: str, words: str) -> str:
-    """A figure in large letters, and what it is."""
-    return f'<div class="card"><b>{escape(figure)}</b><span>{escape(words)}</span></div>'
+        yield str(figures["events"]), "events; no truth was given, so none is judged"
+    yield f"{timing['chunk_ms_p50']:.1f} ms", f"a chunk, median; p99 {timing['chunk_ms_p99']:.1f} ms"
+    yield f"{figures['chunks']}", f"chunks, {figures['silent_chunks']} of them silent"
 
 
 def _legend(with_truth: bool) -> Iterable[str]:
@@ -109,8 +116,8 @@ def _legend(with_truth: bool) -> Iterable[str]:
     if with_truth:
         entries += [(RIGHT, "said, right"), (WRONG, "said, wrong"), (MISSED, "true, not said")]
     entries.append((OPEN, "said, not judged"))
-    for style, words in entries:
-        yield f'<span><i class="{style}"></i>{escape(words)}</span>'
+    for kind, words in entries:
+        yield f'<span><i class="{kind}"></i>{escape(words)}</span>'
     yield "<span>a click leads to the picture</span>"
 
 
@@ -137,87 +144,12 @@ def _filter(shown: list[Mark]) -> Iterable[str]:
 
 def _moment(evaluation: Evaluation, number: int, mark: Mark) -> str:
     moment = evaluation.moments[mark.chunk]
-    picture = b64encode(moment.jpeg).decode()
     at = clock((moment.heard.start_ns - evaluation.origin_ns) / NS_PER_S)
     truth = {RIGHT: "", OPEN: "", MISSED: f"true: {mark.truth}"}.get(
         mark.status, f"true: {mark.truth}" if mark.truth else "nothing was to be said"
     )
     return (
         f'<div class="moment is-{mark.status}" id="m{number}">'
-        f'<img alt="" loading="lazy" src="data:image/jpeg;base64,{picture}">'
-        f"<div><time>{at}</time><b>{escape(mark.said or '(silent)')}</b><em>{escape(truth)}</em></div></div>"
+        f"{picture(moment.jpeg)}<div><time>{at}</time>"
+        f"<b>{escape(mark.said or '(silent)')}</b><em>{escape(truth)}</em></div></div>"
     )
-
-
-def _tables(metrics: Mapping[str, Any], timing: Mapping[str, Any]) -> Iterable[str]:
-    if metrics["truth"]:
-        truth = metrics["truth"]
-        yield _table(
-            "Accuracy",
-            {
-                "events right": _percent(metrics["event_accuracy"]),
-                "events judged": metrics["n_events"],
-                "silence, precision": _percent(metrics["silence_precision"]),
-                "silence, recall": _percent(metrics["silence_recall"]),
-                "truths in the file": truth["lines"],
-                "sentences no frame shows": truth["unseen"],
-            },
-        )
-        by_kind = {kind: _percent(share) for kind, share in metrics["accuracy_by_kind"].items()}
-        if by_kind:
-            yield _table("Events right, by kind", by_kind)
-        quarters = enumerate(metrics["accuracy_by_quarter"], 1)
-        yield _table("Events right, by quarter", {str(number): _percent(share) for number, share in quarters})
-        ages = {
-            age: f"{_percent(group['accuracy'])} of {group['n']}"
-            for age, group in metrics["memory_by_age"].items()
-            if group["n"]
-        }
-        if ages:
-            yield _table("Memories right, by age", ages)
-    dropped = {f"dropped: {reason}": frames for reason, frames in metrics["frames_dropped"].items()}
-    yield _table(
-        "Frames", {"received": metrics["frames_received"], "used": metrics["frames_used"], **dropped}
-    )
-    yield _table(
-        "Cache, tokens", {"largest": metrics["cache_tokens_max"], "capacity": metrics["capacity_tokens"]}
-    )
-    yield _table("Median ms by stage", {stage: f"{ms:.1f}" for stage, ms in timing["stage_ms_p50"].items()})
-
-
-def _settings(settings: Mapping[str, Any]) -> Iterable[str]:
-    rows = list(settings.items())
-    height = -(-len(rows) // _SETTINGS_COLUMNS)
-    for at in range(0, len(rows), height):
-        yield _table("", dict(rows[at : at + height]))
-
-
-def _table(title: str, rows: Mapping[str, Any]) -> str:
-    head = f"<h3>{escape(title)}</h3>" if title else ""
-    lines = "".join(
-        f'<tr><td>{escape(name)}</td><td class="number">{escape(str(value))}</td></tr>'
-        for name, value in rows.items()
-    )
-    return f"<div>{head}<table>{lines}</table></div>"
-
-
-def _percent(share: float | None) -> str:
-    return "\N{EN DASH}" if share is None else f"{100 * share:.1f} %"
-
-
-def page(name: str) -> Template:
-    """A page of this package, with holes."""
-    return Template(files("svlm_core.evaluation").joinpath(name).read_text(encoding="utf-8"))
-
-
-def style() -> str:
-    """What all pages look like."""
-    return files("svlm_core.evaluation").joinpath("report.css").read_text(encoding="utf-8")
-
-
-def footer() -> str:
-    """Which svlm made a page."""
-    try:
-        return f"svlm {version('svlm_ros')}"
-    except PackageNotFoundError:  # run from a folder that was never installed
-        return "svlm"

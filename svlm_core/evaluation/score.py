@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,6 @@ import numpy as np
 AGE_EDGES_S = (0, 30, 60, 120, 300, 600)  # of memory: seconds since the digit was last said; the last is open
 QUARTERS = 4
 HOUR_S = 3600
-LATEST_S = 5  # a sentence said later than this is not about its event any more
 
 
 @dataclass(frozen=True)
@@ -139,46 +137,6 @@ class Tally:
         return (np.array(self._flags, np.uint8) >> bit & 1).astype(bool)
 
 
-class Delays:
-    """How late true sentences were said, seconds; one that comes later than LATEST_S was missed.
-
-    Attributes:
-        counts: true sentences by delay; the last is the missed ones.
-    """
-
-    def __init__(self, counts: Iterable[int] = (), waiting: Iterable[Sequence[Any]] = ()) -> None:
-        """Begin, or go on from what `counts` and `waiting` were."""
-        self.counts = list(counts) or [0] * (LATEST_S + 2)
-        self._waiting: deque[tuple[str, int]] = deque((text, age_s) for text, age_s in waiting)
-
-    @property
-    def waiting(self) -> list[tuple[str, int]]:
-        """Sentences that were not said yet, and for how many seconds."""
-        return list(self._waiting)
-
-    def add(self, said: str, truth: str) -> None:
-        """One more second; a sentence counts once, in the first second that has it."""
-        aged = [(text, age_s + 1) for text, age_s in self._waiting]
-        if truth:
-            aged.append((truth, 0))
-        self._waiting.clear()
-        for text, age_s in aged:
-            if text == said:
-                self.counts[age_s] += 1
-                said = ""
-            elif age_s == LATEST_S:
-                self.counts[-1] += 1
-            else:
-                self._waiting.append((text, age_s))
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Share of sentences by delay: "0 s", "1 s", ..., "missed"; those that still wait are left out."""
-        total = max(1, sum(self.counts))
-        names = [*(f"{delay} s" for delay in range(LATEST_S + 1)), "missed"]
-        return {name: round(count / total, 4) for name, count in zip(names, self.counts, strict=True)}
-
-
 def score(seconds: Tally | Sequence[Judged]) -> dict[str, Any]:
     """Figures of a stream; None stands where nothing of the kind occurred.
 
@@ -192,34 +150,61 @@ def score(seconds: Tally | Sequence[Judged]) -> dict[str, Any]:
         memory_by_age: for each age, {"accuracy", "n"}.
     """
     tally = seconds if isinstance(seconds, Tally) else Tally.of(seconds)
-    right, true, age_s = tally.right, tally.true, tally.age_s
-    by_age = {}
-    for low, high in zip(AGE_EDGES_S, (*AGE_EDGES_S[1:], float("inf")), strict=True):
-        aged = true & (age_s >= low) & (age_s < high)
-        by_age[f"{low}-{high:.0f} s" if high < float("inf") else f"{low} s and more"] = {
-            "accuracy": share(right, aged),
-            "n": int(aged.sum()),
-        }
-    figures = {
-        "event_accuracy": share(right, true),
-        "n_events": int(true.sum()),
-        "silence_precision": share(right, ~tally.said),
-        "silence_recall": share(right, ~true),
-        "accuracy_by_kind": {name: share(right, true & tally.of_sort(name)) for name in tally.sorts},
-        "accuracy_by_quarter": _by_part(right, true, np.array_split(np.arange(len(right)), QUARTERS)),
-        "memory_by_age": by_age,
+    right, found = tally.right, groups(tally)
+
+    def shares(name: str) -> dict[str, float | None]:
+        return {part: share(right[seconds]) for part, seconds in found[name].items()}
+
+    return {
+        "event_accuracy": share(right[found["events"]["all"]]),
+        "n_events": len(found["events"]["all"]),
+        "silence_precision": share(right[found["silence"]["precision"]]),
+        "silence_recall": share(right[found["silence"]["recall"]]),
+        "accuracy_by_kind": shares("accuracy_by_kind"),
+        "accuracy_by_quarter": [*shares("accuracy_by_quarter").values()],
+        "memory_by_age": {
+            age: {"accuracy": share(right[seconds]), "n": len(seconds)}
+            for age, seconds in found["memory_by_age"].items()
+        },
+        **{
+            name: [*shares(name).values()] for name in ("accuracy_by_hour", "memory_by_hour") if name in found
+        },
     }
-    hours = np.split(np.arange(len(right)), range(HOUR_S, len(right), HOUR_S))
+
+
+def groups(tally: Tally, at_s: np.ndarray | None = None) -> dict[str, dict[str, np.ndarray]]:
+    """Which judgements each figure is about.
+
+    Args:
+        tally: the judgements.
+        at_s: when each of them was, seconds, int [n]; by default one comes every second.
+
+    Returns:
+        By figure and part the positions of its judgements: events (all), silence (precision, recall),
+        accuracy_by_kind, accuracy_by_quarter, memory_by_age, and of more than an hour accuracy_by_hour and
+        memory_by_hour.
+    """
+    true, age_s, places = tally.true, tally.age_s, np.arange(len(tally))
+    hour = (places if at_s is None else at_s) // HOUR_S
+    ages = {}
+    for low, high in zip(AGE_EDGES_S, (*AGE_EDGES_S[1:], float("inf")), strict=True):
+        name = f"{low}-{high:.0f} s" if high < float("inf") else f"{low} s and more"
+        ages[name] = places[true & (age_s >= low) & (age_s < high)]
+    quarters = enumerate(np.array_split(places, QUARTERS), 1)
+    found = {
+        "events": {"all": places[true]},
+        "silence": {"precision": places[~tally.said], "recall": places[~true]},
+        "accuracy_by_kind": {name: places[true & tally.of_sort(name)] for name in tally.sorts},
+        "accuracy_by_quarter": {str(number): part[true[part]] for number, part in quarters},
+        "memory_by_age": ages,
+    }
+    hours = np.unique(hour)  # a clock that jumps by years does not make as many
     if len(hours) > 1:
-        figures["accuracy_by_hour"] = _by_part(right, true, hours)
-        figures["memory_by_hour"] = _by_part(right, true & (age_s >= 0), hours)
-    return figures
+        found["accuracy_by_hour"] = {f"{h + 1}": places[true & (hour == h)] for h in hours}
+        found["memory_by_hour"] = {f"{h + 1}": places[true & (age_s >= 0) & (hour == h)] for h in hours}
+    return found
 
 
-def _by_part(right: np.ndarray, which: np.ndarray, parts: Sequence[np.ndarray]) -> list[float | None]:
-    return [share(right[part], which[part]) for part in parts]
-
-
-def share(right: np.ndarray, which: np.ndarray) -> float | None:
-    """Share of right ones among `which`, bool [n] both; None if there are none."""
-    return round(float(right[which].mean()), 4) if which.any() else None
+def share(values: np.ndarray) -> float | None:
+    """Share of true ones among some, bool [n]; None if there are none."""
+    return round(float(values.mean()), 4) if len(values) else None

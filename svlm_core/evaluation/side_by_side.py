@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from svlm_core.evaluation.plotting import COLOURS, dress, GREY, new_figure, save_figure
-from svlm_core.evaluation.world import PART_S
+from svlm_core.evaluation.rates import PART_S
 
 WIDTH_PX, HEIGHT_PX = 1200, 504  # as wide as a README shows
 _MINUTE_S = 60

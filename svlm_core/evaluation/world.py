@@ -27,7 +27,10 @@ from typing import Any, Protocol
 import numpy as np
 from svlm_core.config import StreamConfig
 from svlm_core.errors import CacheFullError, ConfigError
-from svlm_core.evaluation.score import Delays, Judged, score, share, Tally
+from svlm_core.evaluation.delays import Delays
+from svlm_core.evaluation.moments import Moments
+from svlm_core.evaluation.rates import PART_S
+from svlm_core.evaluation.score import Judged, score, share, Tally
 from svlm_core.frames import Chunk, Frame, NS_PER_S
 from svlm_core.model.adapter import StreamModel
 from svlm_core.stream.session import StreamSession
@@ -40,7 +43,6 @@ _WARM_UP = 0.1  # part of the stream before memory and time are compared
 _SETTLED_S = 60  # seconds after which a process that goes on with a saved stream has settled
 _REFRESH_S = 20
 _SAVE_EVERY_S = 600
-PART_S = 300  # of the curves
 
 
 class Progress(Protocol):
@@ -60,14 +62,32 @@ class WorldRun:
         tally: the seconds judged so far.
     """
 
-    def __init__(self, model: StreamModel, config: StreamConfig, seed: int, length_s: int) -> None:
-        """Prepare to stream `length_s` seconds of the world `seed`."""
+    def __init__(
+        self,
+        model: StreamModel,
+        config: StreamConfig,
+        seed: int,
+        length_s: int,
+        moments: Moments | None = None,
+    ) -> None:
+        """Prepare to stream `length_s` seconds of the world `seed`; some of its moments are kept."""
         self._session = StreamSession(model, config)
         self._config, self._seed, self._length_s = config, seed, length_s
         self.tally, self._delays = Tally(), Delays()
         self._chunk_ms = array("f")
         self._stage_ms: dict[str, array[float]] = {}
         self._cache_max, self._warm_bytes = 0, 0
+        self._moments = moments
+
+    @property
+    def delays(self) -> Delays:
+        """How late its words came."""
+        return self._delays
+
+    @property
+    def chunk_ms(self) -> np.ndarray:
+        """Wall time of each chunk, milliseconds, float32 [seconds]."""
+        return np.array(self._chunk_ms)
 
     def load(self, file: Path) -> None:
         """Go on from a file that `save` wrote.
@@ -168,20 +188,24 @@ class WorldRun:
         starts = range(0, len(right), PART_S)
         return [
             {
-                "events": share(right[i : i + PART_S], true[i : i + PART_S]),
+                "events": share(right[i : i + PART_S][true[i : i + PART_S]]),
                 "ms": round(float(np.median(chunk_ms[i : i + PART_S])), 3),
             }
             for i in starts
         ]
 
     def _step(self, second: WorldSecond, renderer: Renderer) -> None:
-        result = self._session.step(_chunk(second, renderer))
+        chunk = _chunk(second, renderer)
+        result = self._session.step(chunk)
         self._chunk_ms.append(sum(result.stage_ms.values()))
         for stage, ms in result.stage_ms.items():
             self._stage_ms.setdefault(stage, array("f")).append(ms)
         self._cache_max = max(self._cache_max, result.cache_tokens)
         self._delays.add(result.text, second.sentence or "")
-        self.tally.add(Judged(result.text, second.sentence or "", second.kind, second.sense, second.age_s))
+        judged = Judged(result.text, second.sentence or "", second.kind, second.sense, second.age_s)
+        self.tally.add(judged)
+        if self._moments:
+            self._moments.see(second.index, judged, [frame.rgb for frame in chunk.frames])
 
 
 def evaluate_world(
@@ -193,17 +217,7 @@ def evaluate_world(
     saved: Path | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Stream `length_s` seconds of the world `seed`; an interrupt or a full cache ends early, figures kept.
-
-    Args:
-        model: the model.
-        config: the stream's settings.
-        seed: which world.
-        length_s: how much of it.
-        progress: is shown the figures on the way.
-        saved: a file to which the stream is saved every ten minutes of it and at the end; if it is there
-            already, the stream goes on from it.
-        interrupted: is asked after each second whether to end now.
+    """The figures of one stream; see stream_world for the arguments and errors.
 
     Returns:
         The figures of svlm_core.evaluation.score, and
@@ -217,17 +231,47 @@ def evaluate_world(
         cache_tokens_max, capacity_tokens: largest and possible length of the KV cache.
         stopped: why the stream ended early, None when it did not.
         seconds, seed, policy, vision_window_s, text_sink_tokens, text_window_tokens: what was run.
+    """
+    run, stopped = stream_world(model, config, seed, length_s, progress, saved, interrupted)
+    return {**run.figures(), "stopped": stopped}
+
+
+def stream_world(
+    model: StreamModel,
+    config: StreamConfig,
+    seed: int,
+    length_s: int,
+    progress: Progress,
+    saved: Path | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+    moments: Moments | None = None,
+) -> tuple[WorldRun, str | None]:
+    """Stream `length_s` seconds of the world `seed`; an interrupt or a full cache ends early, figures kept.
+
+    Args:
+        model: the model.
+        config: the stream's settings.
+        seed: which world.
+        length_s: how much of it.
+        progress: is shown the figures on the way.
+        saved: a file to which the stream is saved every ten minutes of it and at the end; if it is there
+            already, the stream goes on from it.
+        interrupted: is asked after each second whether to end now.
+        moments: keeps some for a report.
+
+    Returns:
+        The stream, and why it ended early, None when it did not.
 
     Raises:
         ConfigError: the saved stream is of another world, model or settings.
     """
-    run = WorldRun(model, config, seed, length_s)
+    run = WorldRun(model, config, seed, length_s, moments)
     if saved and saved.exists():
         run.load(saved)
     stopped = run.run(progress, saved, interrupted)
     if saved and not stopped:
         run.save(saved)
-    return {**run.figures(), "stopped": stopped}
+    return run, stopped
 
 
 def _latency_ratio(chunk_ms: np.ndarray) -> float | None:

@@ -16,24 +16,27 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator
 from html import escape
-from importlib.resources import files
 from itertools import groupby
-from string import Template
 from typing import cast
 
-import cv2
 import numpy as np
 from svlm_core.cache.segments import HEAD, Role
 from svlm_core.config import StreamConfig
+from svlm_core.evaluation.thumbnail import thumbnail
 from svlm_core.model.adapter import StreamModel
+from svlm_core.page.document import render_page, resource
+from svlm_core.page.parts import picture, section
 from svlm_core.training.clip import Clip, Rendered, Renderer
 from svlm_core.training.sight import Sight, sights
 
 _SIDE_PX = 160  # of a frame on the page
 _CELL_PX = 14
+_SIGHT = """A row for each round that is answered; the first column is the head, then one for each round. In
+training a round sees everything before it. In a stream it sees
+<span style="color: var(--whole)">frames and words</span> of the newest rounds,
+<span style="color: var(--words)">only the words</span> of older ones, and nothing of the rest."""
 
 
 def page(clip: Clip, model: StreamModel, config: StreamConfig) -> str:
@@ -49,26 +52,26 @@ def page(clip: Clip, model: StreamModel, config: StreamConfig) -> str:
     old = len(model.tokenizer.encode(clip.previous_text, add_special_tokens=False))
     kept = sum(len(segment.ids) for segment in rendered.segments if segment.role is Role.PREVIOUS)
     head_tokens = sum(len(segment.ids) for segment in rendered.segments if segment.chunk == HEAD)
-    template = Template(files("svlm_core.training").joinpath("page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=escape(clip.name),
-        subtitle=escape(
-            f"{len(clip.rounds)} rounds of {config.chunk_s:g} s, {config.fps:g} frames a second, "
-            f"for {model.name}"
-        ),
-        tokens=tokens,
-        visual=visual,
-        given=tokens - visual - learned,
-        learned=learned,
-        silent=sum(not turn.words for turn in clip.rounds),
-        previous=escape(
-            f"Previous text: {kept} of {old} tokens stay, the first {config.text_sink_tokens} and the last "
-            f"{config.text_window_tokens}, as in a stream."
-        ),
-        head="".join(_tokens(rendered, model, 0, head_tokens)),
-        matrix=_matrix(seen),
-        rounds="".join(_rounds(clip, rendered, model, config, seen, head_tokens)),
+    silent = sum(not turn.words for turn in clip.rounds)
+    legend = (
+        f'<span class="visual">{visual} visual</span> <span class="learned">{learned} learned</span>\n'
+        f"<span>{tokens - visual - learned} given</span>; {silent} rounds without words"
     )
+    previous = (
+        f"Previous text: {kept} of {old} tokens stay, the first {config.text_sink_tokens} and the last "
+        f"{config.text_window_tokens}, as in a stream."
+    )
+    head = "".join(_tokens(rendered, model, 0, head_tokens))
+    body = [
+        section(f"{tokens} tokens", f'<p class="legend">{legend}</p>'),
+        section("What attention sees", f'<p>{_SIGHT}</p>\n<div class="scroll">{_matrix(seen)}</div>'),
+        section("The head", f'<p>{escape(previous)}</p><p class="tokens">{head}</p>'),
+        *_rounds(clip, rendered, model, config, seen, head_tokens),
+    ]
+    subtitle = (
+        f"{len(clip.rounds)} rounds of {config.chunk_s:g} s, {config.fps:g} frames a second, for {model.name}"
+    )
+    return render_page(clip.name, subtitle, body, resource("svlm_core.training", "clip.css"))
 
 
 def _rounds(
@@ -142,8 +145,4 @@ def _cell(column: int, row: int, kind: str, about: str) -> str:
 def _picture(rgb: np.ndarray) -> str:
     """A frame, uint8 [H, W, 3], as an image that is part of the page."""
     height, width = rgb.shape[:2]
-    scale = _SIDE_PX / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-    return f'<img alt="" src="data:image/jpeg;base64,{b64encode(data.tobytes()).decode()}">'
+    return picture(thumbnail(rgb, max(1, round(width * _SIDE_PX / max(height, width)))))

@@ -29,7 +29,7 @@ from random_models import write_random_model
 from svlm_core.cli.main import main
 
 SEED, LENGTH_S = 1_000_007, 20
-FILES = {"annotated.mp4", "captions.vtt", "events.jsonl", "metrics.json", "report.html", "timing.json"}
+FILES = {"annotated.mp4", "captions.vtt", "events.jsonl", "result.json", "report.html", "timing.json"}
 SMALL = ("--min-visual-tokens=4", "--max-visual-tokens=4", "--max-new-tokens=3", "--vision-window-s=4")
 SMALL += ("--text-sink-tokens=8", "--text-window-tokens=16")
 
@@ -80,12 +80,15 @@ def test_the_world_evaluated_from_a_bag_is_the_world(
 ) -> None:
     assert main(["eval", "bag", str(drive), f"--truth={drive / 'truth.jsonl'}", f"--out={tmp_path}"]) == 0
     capsys.readouterr()
-    assert main(["eval", "world", f"--seed={SEED}", f"--seconds={LENGTH_S}"]) == 0
-    world = json.loads(capsys.readouterr().out)
-    bag = json.loads((tmp_path / "metrics.json").read_text())
-    same = set(world) & set(bag)
-    assert same >= {"event_accuracy", "silence_precision", "silence_recall", "accuracy_by_kind", "n_events"}
-    assert {name: world[name] for name in same} == {name: bag[name] for name in same}
+    world = ["eval", "world", f"--seed={SEED}", f"--seconds={LENGTH_S}", f"--out={tmp_path / 'world'}"]
+    assert main(world) == 0
+    figures = [
+        json.loads((out / "result.json").read_text())["figures"] for out in (tmp_path, tmp_path / "world")
+    ]
+    same = set(figures[0]) & set(figures[1])
+    assert same >= {"event_accuracy", "silence_precision", "silence_recall", "accuracy_by_kind"}
+    assert same >= {"said_after", "over_time", "memory_by_age", "accuracy_by_quarter"}
+    assert {name: figures[0][name] for name in same} == {name: figures[1][name] for name in same}
 
 
 def test_a_cut_bag_leaves_its_report_and_one_line(drive: Path, tmp_path: Path) -> None:
@@ -95,7 +98,8 @@ def test_a_cut_bag_leaves_its_report_and_one_line(drive: Path, tmp_path: Path) -
     ended = svlm("eval", "bag", file, "--out", tmp_path / "out")
     assert "/camera/image_raw breaks after frame 3" in refusal(ended)
     assert {entry.name for entry in (tmp_path / "out").iterdir()} == FILES
-    assert "breaks after frame 3" in json.loads((tmp_path / "out/metrics.json").read_text())["stopped"]
+    (stopped,) = json.loads((tmp_path / "out/result.json").read_text())["stopped"].values()
+    assert "breaks after frame 3" in stopped
 
 
 def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
@@ -113,10 +117,10 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
         printed, errors = evaluating.communicate(timeout=100)
     assert evaluating.returncode == 0, errors
     assert "Traceback" not in errors
-    metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["stopped"] == "interrupted"
-    assert 0 < metrics["chunks"] < 1200
-    assert metrics["truth"]["judged"] == metrics["chunks"]
+    found = json.loads((out / "result.json").read_text())
+    assert [*found["stopped"].values()] == ["interrupted"]
+    assert 0 < found["figures"]["chunks"] < 1200
+    assert found["accounting"]["counted"] == found["figures"]["chunks"]
     assert {entry.name for entry in out.iterdir()} == FILES
     assert str(out / "report.html") in printed
 

@@ -21,20 +21,16 @@ import json
 from pathlib import Path
 import random
 import shutil
-import subprocess
-import sys
 from typing import Any
 
-from chat_server import chat_server, ChatServer, completion
+from benchmark_rig import inf_streams, LENGTH_S, ovo_question, result, SEGMENT_S, VIDEOS, write_videos
+from chat_server import chat_server, completion
 from planted_judges import Preference, Taste
 import pytest
 from silent_progress import Silent
 from svlm_core.cli.main import main
 from svlm_core.evaluation.benchmarks.pair_run import figures
-from svlm_core.world.clip import write_clip
 
-LENGTH_S, SEGMENT_S = 24, 6
-VIDEOS = ("a.mp4", "b.mp4", "c.mp4")
 INTERRUPTIONS = 10
 
 Run = Callable[..., tuple[int, str]]
@@ -42,16 +38,8 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three short videos of the world and their truth in the form of Inf-Streams-Eval."""
     folder = tmp_path_factory.mktemp("data")
-    lines = []
-    for seed, video in enumerate(VIDEOS, 1_000_101):
-        truth = write_clip(seed, LENGTH_S, folder / video, lambda n: None)
-        said = [json.loads(line)["sentence"] or "quiet" for line in truth.read_text().splitlines()]
-        lines.append(
-            {"video": video, "title": f"game {seed}", "content": [[t, t + 1, s] for t, s in enumerate(said)]}
-        )
-    (folder / "meta.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    write_videos(folder)
     return folder
 
 
@@ -65,31 +53,12 @@ def svlm(capfd: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-def inf_streams(data: Path, out: Path, server: ChatServer, *more: object) -> list[object]:
-    judge = [
-        "--judge-url",
-        server.url,
-        "--judge-model",
-        "stand-in",
-        "--requests-per-s",
-        0,
-        "--timeout-s",
-        0.5,
-    ]
-    common = ["inf-streams", data / "meta.jsonl", "--videos", data, "--out", out, "--segment-s", SEGMENT_S]
-    return [*common, *judge, "--attempts", 1, "--yes", "--workers", 2, *more]
-
-
-def result(out: Path) -> dict[str, Any]:
-    return json.loads((out / "result.json").read_text())
-
-
 @pytest.fixture(scope="module")
 def first_run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One whole run of the embedded model against itself without memory."""
     out = tmp_path_factory.mktemp("first") / "run"
     with chat_server(Taste(seed=4)) as server:
-        words = inf_streams(data, out, server, "--baseline", "policy:last-frames")
+        words = inf_streams(data, out, server.url, "--baseline", "policy:last-frames")
         assert main(["eval", *map(str, words)]) == 0
         assert len({json.dumps(body) for body in server.bodies}) == len(server.bodies), (
             "nothing is asked twice"
@@ -113,6 +82,17 @@ def test_inf_streams_compares_two_policies_of_the_engine(first_run: Path) -> Non
     assert "http://" not in page.replace(found["run"]["judge"], ""), "the page loads nothing"
 
 
+def test_a_segment_belongs_to_the_fifth_of_its_middle(first_run: Path) -> None:
+    records = [json.loads(line) for line in (first_run / "judged-1-of-1.jsonl").read_text().splitlines()]
+    fifths = {(record["start_s"], record["end_s"]): record["fifth"] for record in records}
+    assert fifths == {(0, 6): 1, (6, 12): 2, (12, 18): 4, (18, 24): 5}, "3, 9, 15 and 21 of 24 s"
+    by_fifth = result(first_run)["figures"]["win_rate_by_fifth"]
+    for fifth in range(1, 6):
+        scores = [record["score"] for record in records if record["fifth"] == fifth]
+        mean = sum(scores) / len(scores) if scores else None
+        assert by_fifth[fifth - 1]["mean"] == pytest.approx(mean, abs=1e-6)
+
+
 def test_swapping_the_sides_mirrors_the_rate(first_run: Path, data: Path, svlm: Run, tmp_path: Path) -> None:
     for stage in ("ours", "theirs"):
         lines = (first_run / f"{stage}-1-of-1.jsonl").read_text().splitlines()
@@ -123,7 +103,7 @@ def test_swapping_the_sides_mirrors_the_rate(first_run: Path, data: Path, svlm: 
     with chat_server(Taste(seed=4)) as server:
         for ours, theirs in (("ours", "theirs"), ("theirs", "ours")):
             files = ("--predictions", tmp_path / f"{ours}.jsonl", "--baseline", tmp_path / f"{theirs}.jsonl")
-            code, said = svlm(*inf_streams(data, tmp_path / ours, server, *files))
+            code, said = svlm(*inf_streams(data, tmp_path / ours, server.url, *files))
             assert code == 0, said
             rates.append(result(tmp_path / ours)["figures"]["win_rate"]["mean"])
     assert rates[0] == result(first_run)["figures"]["win_rate"]["mean"]
@@ -146,7 +126,7 @@ def test_a_judge_that_does_not_judge_is_in_no_rate(
         first_run, out, ignore=shutil.ignore_patterns("judged-*", "replies", "run.json", "result.json")
     )
     with chat_server(reply) as server:
-        words = inf_streams(data, out, server, "--baseline", "policy:last-frames")
+        words = inf_streams(data, out, server.url, "--baseline", "policy:last-frames")
         code, said = svlm(*words)
         assert code == 1 and reason in said
         found = result(out)
@@ -165,13 +145,13 @@ def test_missing_videos_and_uncovered_segments(data: Path, svlm: Run, tmp_path: 
     (tmp_path / "short.jsonl").write_text(json.dumps(said))
     files = ("--predictions", tmp_path / "short.jsonl", "--baseline", tmp_path / "short.jsonl")
     with chat_server(lambda body: "A") as server:
-        code, text = svlm(*inf_streams(data, tmp_path / "run", server, *files))
+        code, text = svlm(*inf_streams(data, tmp_path / "run", server.url, *files))
         assert code == 1 and "do not cover" in text and "--max-excluded" in text
         assert result(tmp_path / "run")["accounting"]["counted"] == 2
-        code, _ = svlm(*inf_streams(data, tmp_path / "run", server, *files, "--max-excluded", 0.9))
+        code, _ = svlm(*inf_streams(data, tmp_path / "run", server.url, *files, "--max-excluded", 0.9))
         assert code == 0
         gone = ("--videos", tmp_path, "--baseline", "policy:window")
-        code, text = svlm(*inf_streams(data, tmp_path / "gone", server, *gone))
+        code, text = svlm(*inf_streams(data, tmp_path / "gone", server.url, *gone))
         assert code == 1 and "missing video" in text
 
 
@@ -187,10 +167,10 @@ def test_sides_that_were_told_different_things_are_not_compared(
     (tmp_path / "p.jsonl").write_text(json.dumps(published))
     files = ("--predictions", tmp_path / "p.jsonl", "--baseline", tmp_path / "p.jsonl")
     with chat_server(lambda body: "A") as server:
-        code, text = svlm(*inf_streams(data, tmp_path / "run", server, *files))
+        code, text = svlm(*inf_streams(data, tmp_path / "run", server.url, *files))
         assert code == 1 and "--previous-of-files" in text
         code, text = svlm(
-            *inf_streams(data, tmp_path / "run2", server, *files, "--previous-of-files", "truth")
+            *inf_streams(data, tmp_path / "run2", server.url, *files, "--previous-of-files", "truth")
         )
         assert code == 1 and "would not be equal" in text
 
@@ -200,7 +180,7 @@ def test_both_sides_begin_with_the_same_words(previous: str, data: Path, svlm: R
     out = tmp_path / "run"
     more = ("--baseline", "policy:window", "--previous", previous, "--start-s", 12)
     with chat_server(lambda body: "TIE") as server:
-        code, text = svlm(*inf_streams(data, out, server, *more))
+        code, text = svlm(*inf_streams(data, out, server.url, *more))
     assert code == 0, text
     told = {}
     for stage in ("ours", "theirs"):
@@ -225,7 +205,7 @@ def test_a_captioner_behind_an_endpoint_is_a_baseline(data: Path, svlm: Run, tmp
             "--caption-frames",
             3,
         )
-        code, text = svlm(*inf_streams(data, tmp_path / "run", server, *more))
+        code, text = svlm(*inf_streams(data, tmp_path / "run", server.url, *more))
         assert code == 0, text
         captions = [body for body in server.bodies if body["model"] == "captioner"]
         assert len(captions) == len(VIDEOS) * LENGTH_S // 6
@@ -238,7 +218,7 @@ def test_the_cost_is_shown_and_nothing_is_asked_without_yes(data: Path, svlm: Ru
     with chat_server(lambda body: "A") as server:
         words = [
             w
-            for w in inf_streams(data, tmp_path / "run", server, "--baseline", "policy:window")
+            for w in inf_streams(data, tmp_path / "run", server.url, "--baseline", "policy:window")
             if w != "--yes"
         ]
         code, text = svlm(*words, "--price-in", 2, "--price-out", 8)
@@ -249,7 +229,7 @@ def test_the_cost_is_shown_and_nothing_is_asked_without_yes(data: Path, svlm: Ru
 def test_shards_give_the_same_figures(first_run: Path, data: Path, svlm: Run, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with chat_server(Taste(seed=4)) as server:
-        words = inf_streams(data, out, server, "--baseline", "policy:last-frames")
+        words = inf_streams(data, out, server.url, "--baseline", "policy:last-frames")
         for number in (2, 3, 1):
             code, text = svlm(*words, "--shard", f"{number}/3")
             assert code == 0, text
@@ -266,7 +246,7 @@ def test_interrupted_at_random_and_resumed_the_result_is_the_same(
     out, chance = tmp_path / "run", random.Random(7)
     expected = result(first_run)
     with chat_server(Taste(seed=4)) as server:
-        words = inf_streams(data, out, server, "--baseline", "policy:last-frames")
+        words = inf_streams(data, out, server.url, "--baseline", "policy:last-frames")
         interrupted = 0
         while interrupted < INTERRUPTIONS:
             with pytest.MonkeyPatch.context() as patch:
@@ -326,12 +306,6 @@ def test_compare_puts_runs_side_by_side(first_run: Path, svlm: Run, tmp_path: Pa
     assert code == 1 and "cannot be compared" in text
 
 
-def ovo(video: str, at_s: float, number: int) -> dict[str, Any]:
-    options = ["new", "back", "gone", "stops"]
-    common = {"id": number, "video": video, "realtime": at_s, "question": "what?", "options": options}
-    return {**common, "task": ("EPM", "OCR")[number % 2], "gt": number % 4}
-
-
 def test_ovo_through_both_paths(data: Path, svlm: Run, tmp_path: Path) -> None:
     count = {
         "id": 90,
@@ -340,8 +314,13 @@ def test_ovo_through_both_paths(data: Path, svlm: Run, tmp_path: Path) -> None:
         "activity": "moving",
         "test_info": [{"realtime": 9, "count": 1}],
     }
-    late = ovo("a.mp4", 9000, 91)
-    items = [*(ovo(VIDEOS[n % 2], 3 + 2 * n, n) for n in range(8)), count, late, ovo("gone.mp4", 3, 92)]
+    late = ovo_question("a.mp4", 9000, 91)
+    items = [
+        *(ovo_question(VIDEOS[n % 2], 3 + 2 * n, n) for n in range(8)),
+        count,
+        late,
+        ovo_question("gone.mp4", 3, 92),
+    ]
     (tmp_path / "ovo.json").write_text(json.dumps(items))
     common = ("ovo", tmp_path / "ovo.json", "--videos", data, "--max-excluded", 0.2)
     for path, more in (("streaming", ()), ("offline", ("--offline-path", "--offline-frames", 6))):
@@ -434,22 +413,3 @@ def test_figures_by_hand() -> None:
     assert found["orders_agree"] == pytest.approx(1 / 3, abs=1e-6)
     assert found["first_share"] == pytest.approx(4 / 5)
     assert [part["mean"] for part in found["win_rate_by_fifth"]] == [0.625, None, None, None, 0.5]
-
-
-@pytest.mark.slow  # twelve starts of Python with torch
-def test_killed_at_random_the_result_is_the_same(first_run: Path, data: Path, tmp_path: Path) -> None:
-    out, chance = tmp_path / "run", random.Random(3)
-    with chat_server(Taste(seed=4)) as server:
-        words = inf_streams(data, out, server, "--baseline", "policy:last-frames")
-        command = [sys.executable, "-m", "svlm_core.cli", "eval", *map(str, words)]
-        for _ in range(INTERRUPTIONS):
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            try:
-                process.wait(chance.uniform(5, 14))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        assert subprocess.run(command, check=False).returncode == 0
-    found, expected = result(out), result(first_run)
-    found["run"].pop("judge"), expected["run"].pop("judge")
-    assert found == expected

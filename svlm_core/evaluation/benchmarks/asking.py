@@ -31,7 +31,8 @@ import numpy as np
 from svlm_core.config import StreamConfig
 from svlm_core.errors import ConfigError
 from svlm_core.evaluation.benchmarks.question import Question
-from svlm_core.evaluation.recording import Progress, thumbnail
+from svlm_core.evaluation.recording import Progress
+from svlm_core.evaluation.thumbnail import thumbnail
 from svlm_core.frames import Chunk, Frame
 from svlm_core.model.adapter import StreamModel
 from svlm_core.model.vision import VisionInput
@@ -223,4 +224,6 @@ def _chunk_of(question: Question, chunk_s: float) -> int:
 
 def _answer(question: Question, result: ChunkResult, chunk: Chunk, chunk_s: float) -> Answer:
     until_s = (chunk.index + 1) * chunk_s
-    return Answer(question, result.text, until_s, sum(result.stage_ms.values()), thumbnail(chunk))
+    return Answer(
+        question, result.text, until_s, sum(result.stage_ms.values()), thumbnail(chunk.frames[-1].rgb)
+    )

@@ -21,8 +21,8 @@ import hashlib
 from pathlib import Path
 
 from svlm_core.errors import ConfigError
-from svlm_core.evaluation.recording import thumbnail
-from svlm_core.frames import Chunk, Frame, NS_PER_S
+from svlm_core.evaluation.thumbnail import thumbnail
+from svlm_core.frames import Frame, NS_PER_S
 from svlm_core.sources.source import Source
 
 FOLDER = "pictures"
@@ -65,7 +65,7 @@ class Peeking(Source):
         """The frames."""
         for frame in self._source:
             while self._waiting and self._waiting[-1][1] * NS_PER_S <= frame.stamp_ns:
-                keep_picture(self._folder, self._waiting.pop()[0], thumbnail(Chunk(0, (frame,))))
+                keep_picture(self._folder, self._waiting.pop()[0], thumbnail(frame.rgb))
             yield frame
 
     def close(self) -> None:

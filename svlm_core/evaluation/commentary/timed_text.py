@@ -74,7 +74,7 @@ def read_events(path: Path, origin_ns: int | None) -> tuple[list[TimedLine], lis
             if origin_ns is None and event.stamp_oldest_ns > _CLOCK_NS:
                 raise ConfigError(
                     f"{path}: its stamps are of a clock; --origin-ns must say when the recording begins "
-                    "(start_ns in metrics.json of svlm eval bag)"
+                    "(start_ns in result.json of svlm eval bag)"
                 )
             start_s = (event.stamp_oldest_ns - (origin_ns or 0)) / NS_PER_S
             end_s = (event.stamp_newest_ns - (origin_ns or 0)) / NS_PER_S

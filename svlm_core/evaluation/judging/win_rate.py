@@ -26,7 +26,12 @@ _RESAMPLES = 10_000
 _BATCH = 500  # resamples at a time: bounds the memory for any number of videos
 
 
-def mean_with_interval(values: Sequence[float], clusters: Sequence[Hashable], seed: int) -> dict[str, Any]:
+def mean_with_interval(
+    values: Sequence[float],
+    clusters: Sequence[Hashable],
+    seed: int,
+    names: tuple[str, str] = ("videos", "segments"),
+) -> dict[str, Any]:
     """The mean of values and its percentile bootstrap interval.
 
     Whole clusters are drawn, not values: segments of one video are alike, and to treat them as independent
@@ -36,17 +41,18 @@ def mean_with_interval(values: Sequence[float], clusters: Sequence[Hashable], se
         values: one for each item; may be empty.
         clusters: which video each belongs to.
         seed: of the resampling.
+        names: of the clusters and of the items.
 
     Returns:
-        mean, low, high (None without values; low and high None for one value), n, and resampled: "videos" or
-        "segments".
+        mean, low, high (None without values; low and high None for one value), n, and resampled: which of the
+        names.
     """
     if not values:
         return {"mean": None, "low": None, "high": None, "n": 0, "resampled": None}
     if len(set(clusters)) == 1:
-        clusters, by = range(len(values)), "segments"
+        clusters, by = range(len(values)), names[1]
     else:
-        by = "videos"
+        by = names[0]
     numbers = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
     member = np.array([numbers[cluster] for cluster in clusters])
     data = np.asarray(values, dtype=np.float64)

@@ -16,17 +16,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from svlm_core.errors import ConfigError
-from svlm_core.evaluation.report import card, footer, page, style
 from svlm_core.evaluation.runs.figures import Row, rows
 from svlm_core.evaluation.runs.outcome import RESULT
-from svlm_core.evaluation.runs.page import subtitle
+from svlm_core.evaluation.runs.page import style, subtitle
+from svlm_core.evaluation.world_page import over_time_sections
+from svlm_core.page.document import render_page
+from svlm_core.page.parts import cards, folded, section, table, tables
 
 
 class Pair(NamedTuple):
@@ -117,31 +119,30 @@ def compare_text(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
 
 def compare_page(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     """The same as a page that loads nothing."""
-    lines = "".join(
-        f"<tr><td>{escape(p.row.table)}</td><td>{escape(p.row.name)}</td>"
-        + "".join(f'<td class="number">{escape(t)}</td>' for t in (_label(p.a), _label(p.b), p.difference))
-        + "</tr>"
-        for p in pair_up(a, b)
+    found = pair_up(a, b)
+    lines = [(p.row.table, p.row.name, _label(p.a), _label(p.b), p.difference) for p in found]
+    head = ("", "", "A", "B", "B - A (* intervals apart)")
+    accounting = "; ".join(
+        f"{name}: {run['accounting']['excluded']} of {run['accounting']['items']} items excluded"
+        for name, run in (("A", a), ("B", b))
     )
-    head = "<tr><th></th><th></th><th>A</th><th>B</th><th>B - A (* intervals apart)</th></tr>"
-    accounting = (
-        f"A: {a['accounting']['excluded']} of {a['accounting']['items']} items excluded. "
-        f"B: {b['accounting']['excluded']} of {b['accounting']['items']}."
-    )
-    return page("run.html").substitute(
-        title=escape(f"svlm eval {a['benchmark']}: two runs"),
-        subtitle=escape(f"A: {subtitle(a)}. B: {subtitle(b)}"),
-        style=style(),
-        cards=card("A", subtitle(a)) + card("B", subtitle(b)),
-        tables=f"<table>{head}{lines}</table>",
-        charts="",
-        excluded_note=escape(accounting),
-        excluded="",
-        samples_note="The reports of the runs have them.",
-        samples="",
-        provenance=escape("\n".join(differences(a, b)) or "no other difference"),
-        footer=escape(footer()),
-    )
+    others = "\n".join(differences(a, b)) or "no other difference"
+    body = [
+        cards((("A", subtitle(a)), ("B", subtitle(b)))),
+        section("Figures", tables([table("", head, lines, words=2)]), accounting),
+        *over_time(a, b),
+        folded("What else they differ in", f"<pre>{escape(others)}</pre>"),
+    ]
+    title = f"svlm eval {a['benchmark']}: two runs"
+    return render_page(title, f"A: {subtitle(a)}. B: {subtitle(b)}", body, style())
+
+
+def over_time(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+    """Both runs' accuracy over time, where each of them is of one stream."""
+    streams = {name: run["figures"] for name, run in (("A", a), ("B", b)) if "over_time" in run["figures"]}
+    stopped = {name: "" for name, run in (("A", a), ("B", b)) if run.get("stopped")}
+    if len(streams) == len("AB"):
+        yield from over_time_sections(streams, stopped)
 
 
 def _label(row: Row | None) -> str:

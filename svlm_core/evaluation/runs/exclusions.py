@@ -51,6 +51,37 @@ class Excluded:
         return {"id": self.id, EXCLUDED: self.reason, "details": self.details}
 
 
+NOT_STREAMED = "not streamed"
+NOT_BEGUN = "the run was interrupted before"
+
+
+def account_streams(
+    judged: Mapping[str, int], wanted: Mapping[str, int], reasons: Mapping[str, str]
+) -> dict[str, Any]:
+    """The same of streams whose items are judged one after another until they end.
+
+    Args:
+        judged: items of each stream.
+        wanted: how many they should be.
+        reasons: why a stream ended early, by name; one without a reason was never begun.
+    """
+    lacking = {
+        name: most - judged.get(name, 0) for name, most in wanted.items() if most > judged.get(name, 0)
+    }
+    items, excluded = sum(wanted.values()), sum(lacking.values())
+    return {
+        "items": items,
+        "counted": items - excluded,
+        "excluded": excluded,
+        "share_excluded": round(excluded / items, 6) if items else 0.0,
+        "by_reason": {NOT_STREAMED: excluded} if excluded else {},
+        "list": [
+            {"id": name, "reason": NOT_STREAMED, "details": f"{count} s: {reasons.get(name, NOT_BEGUN)}"}
+            for name, count in lacking.items()
+        ],
+    }
+
+
 def account(records: Mapping[str, Record]) -> dict[str, Any]:
     """How many items are in the rate, how many are not, and why.
 

@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+MISSING = "\N{EN DASH}"
+
 
 class Row(NamedTuple):
     """A figure.
@@ -43,7 +45,7 @@ class Row(NamedTuple):
     def label(self) -> str:
         """The value and its interval in words."""
         if self.value is None:
-            return "\N{EN DASH}"
+            return MISSING
         if isinstance(self.value, int):
             return str(self.value)
         if self.low is None or self.high is None:

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from svlm_core.errors import SvlmError
-from svlm_core.evaluation.recording import write_file
+from svlm_core.errors import ConfigError, SvlmError
 from svlm_core.evaluation.runs.exclusions import account
 from svlm_core.evaluation.runs.page import render_run
 from svlm_core.evaluation.runs.provenance import versions
@@ -43,7 +42,7 @@ def finish(
     records: Mapping[str, Record],
     chunk_ms: Sequence[float],
 ) -> dict[str, Any]:
-    """Write the files.
+    """Write the files of a benchmark.
 
     Args:
         folder: the run's.
@@ -58,18 +57,49 @@ def finish(
     Raises:
         ConfigError: one cannot be written.
     """
-    result = {
+    result = result_of(run, figures, account(records), {})
+    timing = _timing(chunk_ms)
+    write_outcome(folder, result, timing, render_run(result, timing, records, folder))
+    return result
+
+
+def result_of(
+    run: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    accounting: Mapping[str, Any],
+    stopped: Mapping[str, str],
+) -> dict[str, Any]:
+    """What RESULT holds of any run.
+
+    Args:
+        run: what decided the figures.
+        figures: without a clock in them.
+        accounting: as svlm_core.evaluation.runs.exclusions.account returns it.
+        stopped: why streams ended early, by name; those that did not are left out.
+    """
+    return {
         "benchmark": run["benchmark"],
+        "stopped": dict(stopped),
         "figures": figures,
-        "accounting": account(records),
+        "accounting": accounting,
         "run": run,
         "versions": versions(),
     }
-    timing = _timing(chunk_ms)
+
+
+def write_outcome(folder: Path, result: Mapping[str, Any], timing: Mapping[str, Any], page: str) -> None:
+    """Write RESULT, TIMING and REPORT; ConfigError when that fails."""
     write_file(folder / RESULT, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     write_file(folder / TIMING, json.dumps(timing) + "\n")
-    write_file(folder / REPORT, render_run(result, timing, records, folder))
-    return result
+    write_file(folder / REPORT, page)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text file; ConfigError when that fails."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def check_excluded(result: Mapping[str, Any], most: float) -> None:

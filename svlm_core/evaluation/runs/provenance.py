@@ -20,15 +20,25 @@ from collections.abc import Mapping
 import hashlib
 from importlib.metadata import PackageNotFoundError, version
 import json
+import os
 from pathlib import Path
 import platform
 from typing import Any
+from uuid import uuid4
 
 from svlm_core.errors import ConfigError
 
 RUN = "run.json"
 _PACKAGES = ("svlm_ros", "torch", "transformers", "numpy", "av", "sacrebleu", "rouge-score")
 _BLOCK_BYTES = 1 << 20
+
+
+def machine(device: str) -> str:
+    """What times are of, in one line; `device` is torch's."""
+    import torch
+
+    on = torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{os.cpu_count()} CPUs"
+    return f"{platform.machine()}, {on}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def versions() -> dict[str, str]:
@@ -58,11 +68,14 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def model_hash(folder: str) -> str:
-    """SHA-256 over the names and bytes of a local checkpoint's files; "" for a name that is no folder."""
-    path = Path(folder)
+def tree_hash(path: Path) -> str:
+    """SHA-256 of a file, or over the names and bytes of a folder's files; "" if it is neither.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
     if not path.is_dir():
-        return ""
+        return file_hash(path) if path.exists() else ""
     digest = hashlib.sha256()
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
         digest.update(f"{file.relative_to(path).as_posix()}\0{file_hash(file)}\n".encode())
@@ -84,7 +97,7 @@ def open_run(folder: Path, run: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            path.write_text(text, encoding="utf-8")
+            _write_whole(path, text)
             return
         before = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -96,6 +109,13 @@ def open_run(folder: Path, run: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"{folder} holds another run: {different}; take another --out, or the settings of then"
         )
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Shards that begin at the same moment find nothing, or all of it."""
+    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def _difference(before: Any, now: Any, name: str = "") -> str:

@@ -20,7 +20,7 @@ in the order of their ids, so they do not depend on who did what when.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 import json
 import os
@@ -33,6 +33,7 @@ from svlm_core.errors import ConfigError
 
 Record = dict[str, Any]
 
+AUTO = "auto"
 EXCLUDED = "excluded"  # field of a record: why the item is not in the rate
 
 
@@ -55,7 +56,7 @@ class Shard:
         Raises:
             ConfigError: it is neither.
         """
-        if text == "auto":
+        if text == AUTO:
             for rank, world in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
                 if rank in environment and world in environment:
                     return cls.parse(f"{int(environment[rank]) + 1}/{environment[world]}")
@@ -70,6 +71,11 @@ class Shard:
     def mine(self, keys: Iterable[str]) -> list[str]:
         """The keys that belong here, sorted; each key belongs to one shard exactly."""
         return sorted(set(keys))[self.number - 1 :: self.count]
+
+
+def local_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """Number of this process among those that a launcher started on this machine; 0 without one."""
+    return int(environment.get("LOCAL_RANK") or environment.get("SLURM_LOCALID") or 0)
 
 
 class Records:
@@ -107,7 +113,11 @@ class Records:
         return dict(sorted(records.items()))
 
     def forget_excluded(self) -> None:
-        """Drop this shard's records of excluded items, so that these are done again.
+        """Drop this shard's records of excluded items, so that these are done again; see `forget`."""
+        self.forget(lambda record: EXCLUDED in record)
+
+    def forget(self, which: Callable[[Record], bool]) -> None:
+        """Drop some of this shard's records.
 
         Raises:
             ConfigError: the file cannot be written.
@@ -117,9 +127,7 @@ class Records:
                 return
             lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
             part = self._path.with_suffix(".part")
-            part.write_text(
-                "".join(line for line in lines if EXCLUDED not in json.loads(line)), encoding="utf-8"
-            )
+            part.write_text("".join(line for line in lines if not which(json.loads(line))), encoding="utf-8")
             os.replace(part, self._path)
         except (OSError, ValueError) as error:
             raise ConfigError(f"{self._path}: cannot be written anew ({error})") from error

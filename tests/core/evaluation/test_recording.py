@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 import itertools
 import json
 from pathlib import Path
@@ -31,6 +32,7 @@ from svlm_core.errors import ConfigError, SourceError
 from svlm_core.evaluation import recording
 from svlm_core.evaluation.recording import evaluate_recording, Evaluation
 from svlm_core.evaluation.report import render_report
+from svlm_core.evaluation.runs.outcome import RESULT, TIMING, write_outcome
 from svlm_core.evaluation.truth import read_truth
 from svlm_core.evaluation.world import evaluate_world
 from svlm_core.events import CommentaryEvent
@@ -42,7 +44,7 @@ from svlm_core.world.bag import START_NS, TRUTH, write_bag
 from svlm_core.world.scene import seconds
 
 SEED, LENGTH_S = 1_000_007, 40
-CLOCKLESS = (recording.EVENTS, recording.CAPTIONS, recording.VIDEO, recording.METRICS)
+CLOCKLESS = (recording.EVENTS, recording.CAPTIONS, recording.VIDEO, RESULT)
 
 
 class Bar(Silent):
@@ -75,8 +77,15 @@ def evaluate(
     out.mkdir(exist_ok=True)
     with BagSource(bag) as source:
         truths = read_truth(bag / TRUTH, source.origin_ns) if truth else []
-        about = {"recording": bag.name, "model": EMBEDDED}
-        return evaluate_recording(model, config, source, truths, out, about, Bar(interrupt_at))
+        about = {
+            "recording": bag.name,
+            "model": EMBEDDED,
+            "policy": config.policy,
+            "settings": asdict(config),
+        }
+        evaluation = evaluate_recording(model, config, source, truths, out, about, Bar(interrupt_at))
+    write_outcome(out, evaluation.result, evaluation.timing, render_report(evaluation))
+    return evaluation
 
 
 def test_two_runs_write_the_same_bytes(
@@ -94,13 +103,20 @@ def test_accuracy_is_that_of_the_world_itself(
     policy: str, model: StreamModel, config: StreamConfig, drive: Path, tmp_path: Path
 ) -> None:
     config = config.replace({"policy": policy}, "test")
-    figures = evaluate(model, config, drive, tmp_path).metrics
+    result = evaluate(model, config, drive, tmp_path).result
+    figures = result["figures"]
     world = evaluate_world(model, config, SEED, LENGTH_S, Bar())
-    same = ("event_accuracy", "n_events", "silence_precision", "silence_recall", "accuracy_by_kind")
-    for name in (*same, "accuracy_by_quarter", "memory_by_age", "cache_tokens_max"):
-        assert figures[name] == world[name], name
-    assert figures["n_events"] > 15
-    assert figures["truth"] == {"lines": LENGTH_S, "judged": LENGTH_S, "unseen": 0}
+    for name in ("event_accuracy", "silence_precision", "silence_recall"):
+        assert figures[name]["mean"] == pytest.approx(world[name], abs=1e-4), name
+    kinds = {kind: rate["mean"] for kind, rate in figures["accuracy_by_kind"].items()}
+    assert kinds == pytest.approx(world["accuracy_by_kind"], abs=1e-4)
+    ages = {age: rate["n"] for age, rate in figures["memory_by_age"].items()}
+    assert ages == {age: found["n"] for age, found in world["memory_by_age"].items()}
+    delays = {delay: rate["mean"] for delay, rate in figures["said_after"].items()}
+    assert delays == world["said_after"]
+    assert figures["cache_tokens_max"] == world["cache_tokens_max"]
+    assert figures["event_accuracy"]["n"] == world["n_events"] > 15
+    assert (result["accounting"]["counted"], result["accounting"]["excluded"]) == (LENGTH_S, 0)
 
 
 def test_the_files_tell_one_story(
@@ -115,17 +131,16 @@ def test_the_files_tell_one_story(
         assert (event.camera, event.frame_id, event.latency_ms) == ("/camera/image_raw", "camera", 0.0)
         assert event.stamp_oldest_ns == START_NS + event.chunk_index * 10**9
     right = [event for event in events if event.text == world[event.chunk_index].sentence]
-    assert len(right) == round(evaluation.metrics["event_accuracy"] * evaluation.metrics["n_events"])
+    accuracy = evaluation.result["figures"]["event_accuracy"]
+    assert len(right) == round(accuracy["mean"] * accuracy["n"])
     captions = (tmp_path / recording.CAPTIONS).read_text()
     assert captions.count(" --> ") == len(events)
     first = events[0].chunk_index
     assert captions.splitlines()[2].startswith(f"00:00:{first:02d}.000 --> "), "from the first picture on"
     with av.open(str(tmp_path / recording.VIDEO)) as video:
         assert sum(1 for _ in video.decode(video=0)) == 2 * LENGTH_S
-    assert json.loads((tmp_path / recording.METRICS).read_text()) == json.loads(
-        json.dumps(evaluation.metrics)
-    )
-    timing = json.loads((tmp_path / recording.TIMING).read_text())
+    assert json.loads((tmp_path / RESULT).read_text()) == json.loads(json.dumps(evaluation.result))
+    timing = json.loads((tmp_path / TIMING).read_text())
     assert len(timing["chunk_ms"]) == LENGTH_S and min(timing["chunk_ms"]) > 0
     assert timing["chunk_ms_p50"] <= timing["chunk_ms_p99"]
     spoken = [moment for moment in evaluation.moments if moment.heard.text]
@@ -140,9 +155,9 @@ def test_without_a_truth_there_are_no_accuracies(
     model: StreamModel, config: StreamConfig, drive: Path, tmp_path: Path
 ) -> None:
     evaluation = evaluate(model, config, drive, tmp_path, truth=False)
-    assert evaluation.metrics["truth"] is None
-    assert "event_accuracy" not in evaluation.metrics
-    assert evaluation.metrics["events"] > 15
+    assert "event_accuracy" not in evaluation.result["figures"]
+    assert evaluation.result["accounting"]["items"] == 0
+    assert evaluation.result["figures"]["events"] > 15
 
 
 def test_an_interrupt_keeps_what_was_done(
@@ -150,11 +165,12 @@ def test_an_interrupt_keeps_what_was_done(
 ) -> None:
     evaluation = evaluate(model, config, drive, tmp_path, interrupt_at=24)
     assert evaluation.error is None
-    assert evaluation.metrics["stopped"] == "interrupted"
-    chunks = evaluation.metrics["chunks"]
+    result = evaluation.result
+    assert [*result["stopped"].values()] == ["interrupted"]
+    chunks = result["figures"]["chunks"]
     assert 10 <= chunks <= 13
-    assert evaluation.metrics["truth"]["judged"] == chunks, "what was not reached is not judged"
-    assert evaluation.metrics["event_accuracy"] == 1.0
+    assert result["accounting"]["counted"] == chunks, "what was not reached is not judged"
+    assert result["figures"]["event_accuracy"]["mean"] == 1.0
     with av.open(str(tmp_path / recording.VIDEO)) as video:
         assert sum(1 for _ in video.decode(video=0)) == 2 * chunks
     assert "interrupted" in render_report(evaluation)
@@ -171,15 +187,15 @@ def test_a_cut_bag_is_evaluated_up_to_the_cut(
     (bag / TRUTH).write_text(truth)
     evaluation = evaluate(model, config, bag, tmp_path / "out")
     assert isinstance(evaluation.error, SourceError)
-    assert evaluation.metrics["stopped"] == str(evaluation.error)
+    assert [*evaluation.result["stopped"].values()] == [str(evaluation.error)]
     assert "breaks after frame" in str(evaluation.error)
-    assert 20 <= evaluation.metrics["chunks"] <= 26
-    assert evaluation.metrics["event_accuracy"] == 1.0
+    assert 20 <= evaluation.result["figures"]["chunks"] <= 26
+    assert evaluation.result["figures"]["event_accuracy"]["mean"] == 1.0
 
 
 def test_a_file_that_cannot_be_written_is_named(
     model: StreamModel, config: StreamConfig, drive: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / recording.METRICS).mkdir()
-    with pytest.raises(ConfigError, match=f"{recording.METRICS}: cannot be written"):
+    (tmp_path / RESULT).mkdir()
+    with pytest.raises(ConfigError, match=f"{RESULT}: cannot be written"):
         evaluate(model, config, drive, tmp_path)

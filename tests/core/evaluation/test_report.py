@@ -17,75 +17,47 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from html.parser import HTMLParser
 from typing import Any
 
+from html_page import Page
 import pytest
 from svlm_core.config import StreamConfig
-from svlm_core.evaluation.recording import Evaluation, Moment
+from svlm_core.evaluation.recording import Evaluation, judged_figures, Moment
 from svlm_core.evaluation.report import MAX_PICTURES, render_report
-from svlm_core.evaluation.score import score
+from svlm_core.evaluation.runs.outcome import result_of
 from svlm_core.evaluation.truth import Heard, judge, Truth
 
 S = 10**9
-VOID = {"meta", "img", "br"}
 EVIL = "<script>alert('1')</script> & \"quoted\""
 
 
-class Page(HTMLParser):
-    """Counts tags, and checks that they are closed in order and load nothing."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.count: dict[str, int] = {}
-        self.words = ""
-        self.ids: set[str] = set()
-        self.targets: set[str] = set()
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.count[tag] = self.count.get(tag, 0) + 1
-        for name, value in attrs:
-            if name == "src":
-                assert str(value).startswith("data:image/jpeg;base64,")
-            if name == "href":
-                assert str(value).startswith("#")
-                self.targets.add(str(value)[1:])
-            if name == "id":
-                self.ids.add(str(value))
-            assert not name.startswith("on")
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.count[tag] = self.count.get(tag, 0) + 1
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
-
-
-def evaluation(words: list[str], truths: list[Truth], origin_ns: int = 0, **changes: Any) -> Evaluation:
+def evaluation(
+    words: list[str], truths: list[Truth], origin_ns: int = 0, camera: str = "/front", stopped: str = ""
+) -> Evaluation:
     moments = [
         Moment(Heard(origin_ns + k * S, origin_ns + (k + 1) * S, text), 5.0 + k % 7, b"\xff\xd8jpeg")
         for k, text in enumerate(words)
     ]
     verdicts, unseen = judge(truths, [moment.heard for moment in moments])
-    metrics: dict[str, Any] = {
-        **{"recording": "drive", "model": "tiny", "camera": "/front", "start_ns": origin_ns, "stopped": None},
-        "length_s": float(len(words)),
-        "truth": {"lines": len(truths), "judged": len(verdicts), "unseen": unseen} if truths else None,
-        **(score([verdict.judged for verdict in verdicts]) if truths else {}),
+    heard = [moment.heard for moment in moments]
+    figures: dict[str, Any] = {
+        **(judged_figures(truths, heard, verdicts, origin_ns) if truths else {}),
         **{"chunks": len(words), "silent_chunks": 1, "events": 3, "frames_received": 10, "frames_used": 8},
         **{"frames_dropped": {"rate": 2}, "cache_tokens_max": 40, "capacity_tokens": 50},
-        "settings": StreamConfig().__dict__,
-        **changes,
     }
+    run = {
+        **{
+            "benchmark": "bag",
+            "recording": "drive",
+            "model": "tiny",
+            "camera": camera,
+            "start_ns": origin_ns,
+        },
+        **{"length_s": float(len(words)), "policy": "streaming", "settings": StreamConfig().__dict__},
+    }
+    accounting = {"items": len(words), "counted": len(words) - unseen, "excluded": unseen}
+    accounting |= {"by_reason": {"unseen": unseen} if unseen else {}, "list": []}
+    result = result_of(run, figures, accounting, {"/front": stopped} if stopped else {})
     timing = {
         "chunk_ms_p50": 7.0,
         "chunk_ms_p99": 11.0,
@@ -93,14 +65,16 @@ def evaluation(words: list[str], truths: list[Truth], origin_ns: int = 0, **chan
         "machine": "a test",
         "chunk_ms": [moment.chunk_ms for moment in moments],
     }
-    return Evaluation(origin_ns, moments, verdicts, metrics, timing, None)
+    return Evaluation(origin_ns, moments, verdicts, result, timing, None)
 
 
 def test_the_page_is_whole_and_every_link_leads_somewhere() -> None:
     truths = [Truth(0, S, ""), Truth(S, 2 * S, "cat"), Truth(2 * S, 3 * S, "dog"), Truth(3 * S, 4 * S, "")]
     text = render_report(evaluation(["", "cat", "", "fox", "eel"], truths))
     page = Page(text)
-    assert page.count["svg"] == 2
+    assert page.count["svg"] == 8, (
+        "timeline, latency, accuracy over time and its legend of 3, quarters, delays"
+    )
     assert page.count["img"] == 4
     assert page.targets <= page.ids and len(page.targets) == 4
     for words in ("50.0 %", "of events right: 1 of 2", "right 1", "wrong 1", "missed 1", "not judged 1"):

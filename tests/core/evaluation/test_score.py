@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from svlm_core.evaluation.score import Delays, Judged, LATEST_S, score
+from svlm_core.evaluation.score import Judged, score
 
 
 def quiet(said: str = "") -> Judged:
@@ -98,22 +98,3 @@ def test_what_did_not_occur_has_no_share() -> None:
     assert figures["silence_recall"] == 0.0
     assert figures["accuracy_by_kind"] == {}
     assert figures["accuracy_by_quarter"] == [None] * 4
-
-
-def test_words_that_come_late_are_told_by_how_late() -> None:
-    delays = Delays()
-    spoken = [("red stops", "red stops"), ("", "new blue 1"), ("", ""), ("new blue 1", "")]
-    for said, truth in [*spoken, ("", "red gone up"), *[("", "")] * LATEST_S, ("red gone up", "")]:
-        delays = Delays(delays.counts, delays.waiting)  # as after a restart
-        delays.add(said, truth)
-    assert delays.counts == [1, 0, 1, 0, 0, 0, 1]
-    assert delays.shares == {"0 s": 0.3333, "1 s": 0.0, "2 s": 0.3333} | dict.fromkeys(
-        ("3 s", "4 s", "5 s"), 0.0
-    ) | {"missed": 0.3333}
-
-
-def test_a_sentence_said_once_counts_for_one_event() -> None:
-    delays = Delays()
-    for said, truth in (("", "a"), ("a", "a"), ("a", "")):
-        delays.add(said, truth)
-    assert delays.counts[:3] == [0, 2, 0]

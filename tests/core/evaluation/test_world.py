@@ -193,6 +193,9 @@ def test_policies_side_by_side(
     [
         (["--policies", "streming"], "--policies 'streming': not one of all, streaming"),
         (["--policies", "all", "--resume", "x"], "--resume is of one stream"),
+        (["--sweep", "fps=1,2", "--resume", "x"], "--resume is of one stream"),
+        (["--sweep", "policy=full", "--policies", "all"], "a setting varies twice"),
+        (["--sweep", "fsp=1"], "did you mean 'fps'"),
         (["--plot", "out.bmp"], "must end in .png"),
     ],
 )

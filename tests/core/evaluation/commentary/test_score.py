@@ -81,6 +81,17 @@ def test_figures_by_hand() -> None:
     assert [record["score"] for record in records] == [1, 0, 0.5]
 
 
+def test_words_that_are_half_right_and_late_by_hand() -> None:
+    reference = [line(10, "red goes left"), line(20, "blue stops now")]
+    said = [line(17, "red goes up"), line(15, "blue stops now")]
+    figures, records = score_events(sorted(said, key=lambda event: event.start_s), reference)
+    # blue: whole, 5 s early: 1 x 1/2; red: two of three words (F1 2/3), 7 s late: 2/3 x 1/2
+    assert [record["score"] for record in records] == pytest.approx([1 / 2, 1 / 3], abs=1e-6)
+    assert figures["timely_recall"] == pytest.approx(5 / 12, abs=1e-6)
+    assert figures["quality"] == pytest.approx(5 / 6, abs=1e-6)
+    assert figures["delay_s_p50"] == pytest.approx(1)
+
+
 def test_speaking_by_hand() -> None:
     said, reference = [line(0, "x", 2), line(5, "y")], [line(1, "z", 5.5)]
     assert speaking(said, reference) == (2 / 3, 2 / 5)

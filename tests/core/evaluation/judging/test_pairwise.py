@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from chat_server import chat_server
@@ -142,6 +143,20 @@ def test_the_interval_is_that_of_a_plain_bootstrap_over_videos() -> None:
     assert found["mean"] == pytest.approx(np.mean(values))
     assert found["low"] == pytest.approx(np.percentile(means, 2.5), abs=0.02)
     assert found["high"] == pytest.approx(np.percentile(means, 97.5), abs=0.02)
+
+
+def test_the_interval_is_that_of_all_resamples_there_are() -> None:
+    clusters = {"a": [1.0, 1.0, 0.0], "b": [0.0], "c": [1.0, 0.0]}
+    values = [value for held in clusters.values() for value in held]
+    videos = [name for name, held in clusters.items() for _ in held]
+    means = [
+        np.mean([value for name in drawn for value in clusters[name]])
+        for drawn in itertools.product(clusters, repeat=3)  # 27, all alike
+    ]
+    found = mean_with_interval(values, videos, seed=0)
+    assert found["mean"] == pytest.approx(3 / 6)
+    # the tails of 2.5 % lie inside the outermost of 27 equal steps
+    assert (found["low"], found["high"]) == pytest.approx((min(means), max(means)), abs=1e-6)
 
 
 @settings(max_examples=25, deadline=None)

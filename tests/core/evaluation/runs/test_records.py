@@ -24,7 +24,7 @@ import pytest
 from svlm_core.errors import ConfigError
 from svlm_core.evaluation.runs.exclusions import account, Excluded, MISSING_VIDEO
 from svlm_core.evaluation.runs.provenance import open_run
-from svlm_core.evaluation.runs.records import Records, Shard
+from svlm_core.evaluation.runs.records import local_rank, Records, Shard
 
 
 @given(st.sets(st.text(max_size=4)), st.integers(1, 7))
@@ -46,6 +46,8 @@ def test_the_launcher_says_which_shard() -> None:
     assert Shard.parse("auto", {"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}) == Shard(1, 2)
     with pytest.raises(ConfigError, match="auto"):
         Shard.parse("auto", {})
+    assert local_rank({"LOCAL_RANK": "3", "RANK": "11"}) == 3, "which GPU of this machine"
+    assert (local_rank({"SLURM_LOCALID": "1"}), local_rank({})) == (1, 0)
 
 
 def test_a_torn_line_is_done_again(tmp_path: Path) -> None:

@@ -19,11 +19,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from svlm_core.evaluation.charts import WIDTH_PX
 from svlm_core.evaluation.runs.figures import Row
+from svlm_core.evaluation.svg import across, axis_up, BELOW_PX, PLOT_PX, svg, text, TICKS, TOP_PX, up
 
-_PLOT_PX, _TOP_PX, _LEFT_PX = 150, 10, 40
-_GRID = 4
+_FILLED = 0.6  # of the room that a bar has
 
 
 def bars(table: Sequence[Row], what: str) -> str:
@@ -33,32 +32,20 @@ def bars(table: Sequence[Row], what: str) -> str:
         table: shares; those without a value are left empty.
         what: they are, for those who cannot see the picture.
     """
-    step = (WIDTH_PX - _LEFT_PX) / len(table)
-    parts = [f'<svg viewBox="0 0 {WIDTH_PX} {_PLOT_PX + 40}" role="img" aria-label="{escape(what)}">']
-    for line in range(_GRID + 1):
-        y = _y(line / _GRID)
-        parts.append(f'<path class="tick" d="M{_LEFT_PX} {y:.1f}H{WIDTH_PX}"/>')
-        parts.append(
-            f'<text class="axis end" x="{_LEFT_PX - 6}" y="{y + 4:.1f}">{100 * line // _GRID} %</text>'
-        )
+    parts = [svg(PLOT_PX + BELOW_PX, what), *axis_up([f"{100 * n // TICKS} %" for n in range(TICKS + 1)])]
     for number, row in enumerate(table):
-        left, middle = _LEFT_PX + step * (number + 0.2), _LEFT_PX + step * (number + 0.5)
-        parts.append(
-            f'<text class="axis middle" x="{middle:.1f}" y="{_PLOT_PX + 28}">{escape(row.name)}</text>'
-        )
+        middle = across((number + 0.5) / len(table))
+        parts.append(text(middle, TOP_PX + PLOT_PX + 20, row.name, "axis middle"))
         if row.value is None:
             continue
-        top = _y(row.value)
-        parts.append(f"<g><title>{escape(f'{row.name}: {row.label}')}</title>")
+        width, top = _FILLED * (across(1) - across(0)) / len(table), up(row.value)
+        count = "" if row.n is None else f", {row.n}"
+        parts.append(f"<g><title>{escape(f'{row.name}: {row.label}{count}')}</title>")
         parts.append(
-            f'<rect class="bar" x="{left:.1f}" y="{top:.1f}" width="{0.6 * step:.1f}" '
-            f'height="{max(0.0, _y(0) - top):.1f}"/>'
+            f'<rect class="bar" x="{middle - width / 2:.1f}" y="{top:.1f}" width="{width:.1f}" '
+            f'height="{max(0.0, up(0) - top):.1f}"/>'
         )
         if row.low is not None and row.high is not None:
-            parts.append(f'<path class="whisker" d="M{middle:.1f} {_y(row.low):.1f}V{_y(row.high):.1f}"/>')
+            parts.append(f'<path class="whisker" d="M{middle:.1f} {up(row.low):.1f}V{up(row.high):.1f}"/>')
         parts.append("</g>")
     return "".join(parts) + "</svg>"
-
-
-def _y(share: float) -> float:
-    return _TOP_PX + _PLOT_PX * (1 - share)
