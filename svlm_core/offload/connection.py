@@ -27,7 +27,7 @@ import threading
 import time
 
 from svlm_core.errors import EngineClosedError, SvlmError
-from svlm_core.offload import greeting, wire
+from svlm_core.offload import greeting, parts, wire
 from svlm_core.offload.curve import arm_client, ClientKeys, secure_client
 from svlm_core.offload.exchange import Exchange
 from svlm_core.offload.link import Action, Connect, Link, LinkState, LIVE, Send
@@ -96,6 +96,7 @@ class Connection:
             self._context.term()
             raise
         self._busy = threading.Lock()  # of the link, the exchange and the sockets
+        self._until_s = 0.0  # when the thread looks again, if nothing comes before
         self._jammed = False  # the socket took no more
         self._changed = threading.Condition()  # of everything below
         self.state = self._link.state
@@ -117,14 +118,16 @@ class Connection:
             if self._ended:
                 raise EngineClosedError("the link is closed")
             self._jobs.append(job)
+        asleep = False  # whether the link's thread may stay so
         if self._busy.acquire(blocking=False):
             try:
                 self._work_off()
+                asleep = self._exchange.next_s >= self._until_s and not _heard(self._socket)
             finally:
                 self._busy.release()
         with self._changed:
-            if not self._ended:
-                self._alarm()  # what it waits for is another time now, and something may have come
+            if not asleep and not self._ended:
+                self._alarm()
 
     def wait(self, until: Callable[[LinkState], bool], timeout_s: float | None) -> LinkState:
         """Wait for a state, or for the link's end; the state as it is then."""
@@ -180,8 +183,6 @@ class Connection:
     def _turn(self) -> None:
         """Wait until something happens; then see to everything, in an order: what came before what is due."""
         self._wait()
-        with suppress(BlockingIOError):
-            self._woken.recv(_ALARMS_AT_ONCE)
         with self._busy:
             self._receive()
             self._watch()
@@ -195,13 +196,15 @@ class Connection:
         poller = select.poll()
         poller.register(self._woken, select.POLLIN)
         with self._busy:
-            next_s = min(self._link.next_s, self._exchange.next_s)
+            self._until_s = min(self._link.next_s, self._exchange.next_s)
             for socket in (self._socket, self._monitor):
+                if _heard(socket):
+                    return
                 if socket is not None:
-                    if int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-                        return  # a socket's descriptor speaks only once
                     poller.register(int(socket.getsockopt(zmq.FD)), select.POLLIN)
-        poller.poll(max(0, math.ceil((next_s - time.monotonic()) * 1e3)))
+        ready = dict(poller.poll(max(0, math.ceil((self._until_s - time.monotonic()) * 1e3))))
+        if self._woken.fileno() in ready:
+            self._woken.recv(_ALARMS_AT_ONCE)
 
     def _work_off(self) -> None:
         """Do what was posted, and send what is due."""
@@ -215,12 +218,12 @@ class Connection:
             if self._socket is None:
                 return
             try:
-                parts = self._socket.recv_multipart(zmq.NOBLOCK)
+                frames = parts.receive(self._socket)
             except zmq.Again:
                 return
             now_s = time.monotonic()
             try:
-                message = self._reader.read(parts)
+                message = self._reader.read([frame.buffer for frame in frames])
                 self._act(self._link.heard(message, now_s))
                 self._exchange.stand(self._link.state)
                 self._exchange.receive(message, now_s)
@@ -238,7 +241,7 @@ class Connection:
 
     def _watch(self) -> None:
         """What the socket's monitor has seen."""
-        while self._monitor is not None and self._monitor.poll(0):
+        while self._monitor is not None and _heard(self._monitor):
             event = recv_monitor_message(self._monitor)
             kind, value, now_s = event["event"], event["value"], time.monotonic()
             if kind == zmq.EVENT_CONNECTED:
@@ -300,7 +303,7 @@ class Connection:
         if self._socket is None:
             return
         try:
-            self._socket.send_multipart(wire.pack(message, pictures), zmq.NOBLOCK)
+            parts.send(self._socket, wire.pack(message, pictures))
         except BaseException as error:  # Ctrl-C, too: half of the message may be on its way
             self._jammed = True  # the link's thread sees to it: no other may close what that waits for
             self._alarm()
@@ -325,3 +328,8 @@ class Connection:
                 self._on_state(state)
             except Exception:
                 LOG.exception("whoever was told of the link's state has failed")
+
+
+def _heard(socket: zmq.Socket | None) -> bool:
+    """Whether something waits at a socket; its descriptor says so only once."""
+    return socket is not None and bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
