@@ -248,12 +248,9 @@ class Connection:
 
     def _receive(self) -> None:
         for _ in range(_MESSAGES_AT_ONCE):
-            if self._socket is None:
+            if self._socket is None or not _heard(self._socket):
                 return
-            try:
-                frames = parts.receive(self._socket)
-            except zmq.Again:
-                return
+            frames = parts.receive(self._socket)
             now_s = time.monotonic()
             try:
                 message = self._reader.read([frame.buffer for frame in frames])
