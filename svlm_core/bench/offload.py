@@ -113,6 +113,7 @@ def server(model: str, threads: int) -> Iterator[tuple[str, ClientKeys]]:
             "",
         ]
         options = ["--keys", str(keys), "--model", model, "--threads", str(threads)]
+        options += ["--journal", str(Path(folder) / "journal")]
         process = subprocess.Popen([*serve, *options], stderr=subprocess.PIPE, text=True)
         try:
             yield _endpoint(process), ClientKeys.read(keys / f"{_ROBOT}.key", public.decode())

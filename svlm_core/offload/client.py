@@ -80,7 +80,8 @@ class Client:
                 frames as they are, to the last bit.
             quality: of JPEG, 1 to 100.
             partial: have words sent while they are found, see `step`.
-            on_state: told when the link stands otherwise; on a thread of the link, so it must be quick.
+            on_state: told when the link stands otherwise; on a thread of the link or the one in `step`, so it
+                must be quick.
 
         Raises:
             ConfigError: the endpoint is none, goes beyond this machine without keys, or a setting is of a
@@ -249,9 +250,11 @@ class Client:
         flight = Flight(header, coded.pictures, budget.deadline_s, answers.put)
         self._connection.post(lambda now_s: self._exchange.submit(flight))
         budget.on_cancel(lambda: self._cancel(flight))
+        self._connection.attend(lambda: not answers.empty())
         while isinstance(answer := answers.get(), str):
             if hear is not None:
                 hear(answer)
+            self._connection.attend(lambda: not answers.empty())
         if isinstance(answer, SvlmError):
             raise answer
         return replace(answer, stage_ms={"encode": coded.encode_ms, **answer.stage_ms})

@@ -18,16 +18,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 import logging
 import math
 import select
-import socket as sockets
 import threading
 import time
 
 from svlm_core.errors import EngineClosedError, SvlmError
-from svlm_core.offload import greeting, wire
+from svlm_core.offload import greeting, parts, wire
+from svlm_core.offload.bell import Bell
 from svlm_core.offload.curve import arm_client, ClientKeys, secure_client
 from svlm_core.offload.exchange import Exchange
 from svlm_core.offload.link import Action, Connect, Link, LinkState, LIVE, Send
@@ -40,7 +39,6 @@ _BYE_MS = 300  # for what is still to be sent when the link is closed
 _END_S = 0.9  # then the thread is left to itself: it waits for nothing but a name that is looked up
 _GREETING_S = 0.5
 _MESSAGES_AT_ONCE = 64
-_ALARMS_AT_ONCE = 4096
 _NOT_ALLOWED = 400  # what a server answers to a key that it does not let in
 _EVENTS = (
     zmq.EVENT_CONNECTED
@@ -57,9 +55,10 @@ Job = Callable[[float], object]
 class Connection:
     """Keeps one link up, on a thread of its own.
 
-    Whoever posts a job does it, and sends what is due then, if the thread is waiting just now: waking another
-    thread takes longer than that. So the thread waits without `_busy`, in poll() of descriptors: a zmq.Poller
-    would look at the socket meanwhile.
+    To wake another thread takes longer than most of what is to be done. So whoever posts a job does it, and
+    sends what is due then, if the link's thread is waiting just now; and whoever waits for an answer attends
+    to the link meanwhile. Hence threads wait without `_busy`, in poll() of descriptors: a zmq.Poller would
+    look at the socket while another thread uses it.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class Connection:
             keys: the robot's.
             unencrypted: see secure_client.
             exchange: nobody else may call it from now on.
-            on_state: told every new state, on the thread of the link.
+            on_state: told every new state, on the thread of the link or one that attends to it.
 
         Raises:
             ConfigError: as secure_client.
@@ -96,14 +95,15 @@ class Connection:
             self._context.term()
             raise
         self._busy = threading.Lock()  # of the link, the exchange and the sockets
+        self._until_s = 0.0  # when the thread looks again, if nothing comes before
         self._jammed = False  # the socket took no more
         self._changed = threading.Condition()  # of everything below
         self.state = self._link.state
         self._jobs: deque[Job] = deque()
         self._closing = self._ended = False
-        self._wake, self._woken = sockets.socketpair()
-        for end in (self._wake, self._woken):
-            end.setblocking(False)
+        self._attended = self._resting = False  # whether another thread does this one's work; whether it may
+        self._failure: Exception | None = None  # of that other thread
+        self._bell = Bell()
         self._thread = threading.Thread(target=self._run, name="svlm-link", daemon=True)
         self._thread.start()
 
@@ -117,14 +117,38 @@ class Connection:
             if self._ended:
                 raise EngineClosedError("the link is closed")
             self._jobs.append(job)
+        asleep = False  # whether the link's thread may stay so
         if self._busy.acquire(blocking=False):
             try:
                 self._work_off()
+                asleep = self._exchange.next_s >= self._until_s and not _heard(self._socket)
             finally:
                 self._busy.release()
         with self._changed:
-            if not self._ended:
-                self._alarm()  # what it waits for is another time now, and something may have come
+            if not asleep and not self._ended:
+                self._bell.ring()
+
+    def attend(self, done: Callable[[], bool]) -> None:
+        """Do the work of the link's thread here until something is done, so that none has to wake another.
+
+        Returns sooner if the link is closed, or if another thread attends already.
+        """
+        with self._changed:
+            if self._attended or self._closing or self._ended:
+                return
+            self._attended = True
+            self._bell.ring()
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: self._resting or self._ended)
+            while not (done() or self._closing or self._ended):
+                self._turn()
+        except Exception as error:
+            self._failure = error
+        finally:
+            with self._changed:
+                self._attended = False
+                self._changed.notify_all()
 
     def wait(self, until: Callable[[LinkState], bool], timeout_s: float | None) -> LinkState:
         """Wait for a state, or for the link's end; the state as it is then."""
@@ -142,13 +166,9 @@ class Connection:
         with self._changed:
             self._closing = True
             if not self._ended:
-                self._alarm()
+                self._bell.ring()
         if threading.current_thread() is not self._thread:
             self._thread.join(_END_S)
-
-    def _alarm(self) -> None:
-        with suppress(BlockingIOError):  # then enough of them wait already
-            self._wake.send(b"\0")
 
     # ---- on the thread ------------------------------------------------------------------------------------
 
@@ -157,6 +177,7 @@ class Connection:
         try:
             while not self._closing:
                 self._turn()
+                self._rest()
             with self._busy:
                 self._say_bye()
         except Exception as error:
@@ -174,34 +195,49 @@ class Connection:
                 self._work_off()
                 self._exchange.close(end)
             self._context.term()
-            self._wake.close()
-            self._woken.close()
+            self._bell.close()
+
+    def _rest(self) -> None:
+        """Wait while another thread attends."""
+        with self._changed:
+            self._resting = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._attended)
+            self._resting = False
+        if self._failure is not None:
+            raise self._failure
+
+    # ---- on the thread, or on one that attends ------------------------------------------------------------
 
     def _turn(self) -> None:
         """Wait until something happens; then see to everything, in an order: what came before what is due."""
         self._wait()
-        with suppress(BlockingIOError):
-            self._woken.recv(_ALARMS_AT_ONCE)
         with self._busy:
-            self._receive()
-            self._watch()
-            if self._jammed:
-                self._act(self._link.broke("the network takes nothing any more", time.monotonic()))
-            self._act(self._link.tick(time.monotonic()))
-            self._tell_state()
-            self._work_off()
+            try:
+                self._receive()
+                self._watch()
+                if self._jammed:
+                    self._act(self._link.broke("the network takes nothing any more", time.monotonic()))
+                self._act(self._link.tick(time.monotonic()))
+                self._tell_state()
+                self._work_off()
+            except KeyboardInterrupt:
+                self._jammed = True  # who knows how far it came: a new connection puts everything right
+                raise
 
     def _wait(self) -> None:
         poller = select.poll()
-        poller.register(self._woken, select.POLLIN)
+        poller.register(self._bell, select.POLLIN)
         with self._busy:
-            next_s = min(self._link.next_s, self._exchange.next_s)
+            self._until_s = min(self._link.next_s, self._exchange.next_s)
             for socket in (self._socket, self._monitor):
+                if _heard(socket):
+                    return
                 if socket is not None:
-                    if int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-                        return  # a socket's descriptor speaks only once
                     poller.register(int(socket.getsockopt(zmq.FD)), select.POLLIN)
-        poller.poll(max(0, math.ceil((next_s - time.monotonic()) * 1e3)))
+        ready = dict(poller.poll(max(0, math.ceil((self._until_s - time.monotonic()) * 1e3))))
+        if self._bell.fileno() in ready:
+            self._bell.quiet()
 
     def _work_off(self) -> None:
         """Do what was posted, and send what is due."""
@@ -212,15 +248,12 @@ class Connection:
 
     def _receive(self) -> None:
         for _ in range(_MESSAGES_AT_ONCE):
-            if self._socket is None:
+            if self._socket is None or not _heard(self._socket):
                 return
-            try:
-                parts = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
+            frames = parts.receive(self._socket)
             now_s = time.monotonic()
             try:
-                message = self._reader.read(parts)
+                message = self._reader.read([frame.buffer for frame in frames])
                 self._act(self._link.heard(message, now_s))
                 self._exchange.stand(self._link.state)
                 self._exchange.receive(message, now_s)
@@ -238,7 +271,7 @@ class Connection:
 
     def _watch(self) -> None:
         """What the socket's monitor has seen."""
-        while self._monitor is not None and self._monitor.poll(0):
+        while self._monitor is not None and _heard(self._monitor):
             event = recv_monitor_message(self._monitor)
             kind, value, now_s = event["event"], event["value"], time.monotonic()
             if kind == zmq.EVENT_CONNECTED:
@@ -300,10 +333,10 @@ class Connection:
         if self._socket is None:
             return
         try:
-            self._socket.send_multipart(wire.pack(message, pictures), zmq.NOBLOCK)
+            parts.send(self._socket, wire.pack(message, pictures))
         except BaseException as error:  # Ctrl-C, too: half of the message may be on its way
             self._jammed = True  # the link's thread sees to it: no other may close what that waits for
-            self._alarm()
+            self._bell.ring()
             if not isinstance(error, zmq.Again):
                 raise
 
@@ -325,3 +358,8 @@ class Connection:
                 self._on_state(state)
             except Exception:
                 LOG.exception("whoever was told of the link's state has failed")
+
+
+def _heard(socket: zmq.Socket | None) -> bool:
+    """Whether something waits at a socket; its descriptor says so only once."""
+    return socket is not None and bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)

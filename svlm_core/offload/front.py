@@ -24,7 +24,7 @@ import time
 
 import msgspec
 from svlm_core.errors import ConfigError
-from svlm_core.offload import backend, wire
+from svlm_core.offload import backend, parts, wire
 from svlm_core.offload.actions import Action, Forget, Order, Reply, Save
 from svlm_core.offload.bell import Bell
 from svlm_core.offload.curve import ServerSecurity
@@ -144,11 +144,11 @@ class Front:
             events = dict(poller.poll(_TICK_MS))
             now_s = time.monotonic()
             if self._backend in events:
-                for identity, *parts in _messages(self._backend):
-                    self._hear_worker(bytes(identity.buffer), from_worker.read([parts[0].buffer]), now_s)
+                for identity, message in _messages(self._backend):
+                    self._hear_worker(identity.bytes, from_worker.read([message.buffer]), now_s)
             if bound and self._robots in events:
-                for connection, *parts in _messages(self._robots):
-                    self._hear_robot(from_robot, bytes(connection.buffer), parts, now_s)
+                for connection, *frames in _messages(self._robots):
+                    self._hear_robot(from_robot, connection.bytes, frames, now_s)
             self._bell.quiet()
             if self._stopped_s is not None and end_s is None:
                 end_s = now_s + self._config.drain_s
@@ -180,19 +180,19 @@ class Front:
         self,
         reader: wire.Reader[wire.FromRobot],
         connection: bytes,
-        parts: Sequence[zmq.Frame],
+        frames: Sequence[zmq.Frame],
         now_s: float,
     ) -> None:
         sessions = self._sessions
-        user = self._security.hear(parts[0])
+        user = self._security.hear(frames[0])
         if user is None:
             self._carry_out(sessions.refuse(connection, "", None, Code.REVOKED))
             self._carry_out(sessions.leave(connection, Ended.REVOKED, now_s))
             return
-        size_bytes = sum(map(len, parts))
+        size_bytes = sum(map(len, frames))
         within = self._within_limits(user.encode() or connection, size_bytes, now_s)
         try:
-            message = reader.read([part.buffer for part in parts])
+            message = reader.read([frame.buffer for frame in frames])
         except wire.WireError as error:
             self._carry_out(sessions.refuse(connection, user, None, error.code))
             self._observer.unreadable(user, size_bytes, error)
@@ -202,7 +202,7 @@ class Front:
         elif connection in self._slow and not isinstance(message, wire.Hello):
             self._carry_out(sessions.refuse(connection, user, message, Code.SLOW))
         else:
-            self._carry_out(sessions.receive(connection, user, message, parts[1:], now_s))
+            self._carry_out(sessions.receive(connection, user, message, frames[1:], now_s))
         self._observer.heard(user, size_bytes, message)  # last: nobody waits for it
 
     def _within_limits(self, who: bytes, size_bytes: int, now_s: float) -> bool:
@@ -218,7 +218,7 @@ class Front:
         (header,) = wire.pack(reply.message)
         session = self._sessions.of(reply.connection)
         try:
-            self._robots.send_multipart([reply.connection, header], zmq.NOBLOCK)
+            parts.send(self._robots, [reply.connection, header])
             self._observer.said(session, reply.message, len(header))
             self._slow.discard(reply.connection)  # it has been told, or welcomed
         except zmq.Again:  # its queue is full
@@ -249,9 +249,10 @@ class Front:
             self._carry_out(self._sessions.hear(name, message, now_s))
 
     def _order(self, order: Order) -> None:
-        parts = [self._workers.identity(order.worker), msgspec.msgpack.encode(order.message), *order.pictures]
+        identity = self._workers.identity(order.worker)
+        message = [identity, msgspec.msgpack.encode(order.message), *order.pictures]
         try:
-            self._backend.send_multipart(parts, zmq.NOBLOCK, copy=False)
+            parts.send(self._backend, message, copy=False)
         except zmq.Again:
             LOG.error("worker %s does not take its messages: killed", order.worker)
             self._workers.kill(order.worker, time.monotonic())
@@ -302,4 +303,4 @@ def _messages(socket: zmq.Socket) -> Iterator[list[zmq.Frame]]:
     """What has arrived, up to a number, so that nobody keeps the loop for himself."""
     with suppress(zmq.Again):
         for _ in range(_AT_ONCE):
-            yield socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            yield parts.receive(socket)

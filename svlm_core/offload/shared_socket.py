@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 import threading
 
+from svlm_core.offload import parts
 import zmq
 
 
@@ -40,12 +41,12 @@ class SharedSocket:
         """What becomes readable."""
         return self._fd
 
-    def send(self, parts: Sequence[bytes], flags: int = 0) -> None:
-        """Send a message, as zmq.Socket.send_multipart; once closed, nothing is sent."""
+    def send(self, message: Sequence[bytes]) -> None:
+        """Send all parts of a message, when there is room; once closed, nothing is sent."""
         with self._lock:
             if self._socket.closed:
                 return
-            self._socket.send_multipart(parts, flags)
+            parts.send(self._socket, message, wait=True)
             heard = int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN
         if heard:
             self._wake()
@@ -54,7 +55,7 @@ class SharedSocket:
         """A message that has come, None if there is none."""
         with self._lock:
             try:
-                return self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                return parts.receive(self._socket)
             except zmq.Again:
                 return None
 

@@ -17,11 +17,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 import logging
 import queue
 import re
+import threading
 import time
 
 from svlm_core.config import StreamConfig
@@ -100,7 +101,11 @@ class Streams:
         self._memories: dict[int, _Memory] = {}
         self._later: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._decoded_s: float | None = None  # when a token was, last
-        self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="svlm-decode")
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        for _ in range(
+            _DECODERS
+        ):  # no ThreadPoolExecutor: the engine would wait for what that does afterwards
+            threading.Thread(target=self._prepare, name="svlm-decode", daemon=True).start()
 
     def do(self, order: backend.ToWorker, pictures: Sequence[memoryview]) -> None:
         """Begin to carry out an order; the answer comes later, or now.
@@ -158,7 +163,8 @@ class Streams:
 
     def close(self) -> None:
         """Decode no further pictures."""
-        self._decoders.shutdown(cancel_futures=True)
+        for _ in range(_DECODERS):
+            self._tasks.put(None)
 
     def _open(self, order: backend.Open) -> None:
         try:
@@ -228,7 +234,12 @@ class Streams:
                 failed.set_exception(error)
                 landed(failed)
 
-        self._decoders.submit(prepare)
+        self._tasks.put(prepare)
+
+    def _prepare(self) -> None:
+        """Make chunks ready; in a thread of its own."""
+        while (prepare := self._tasks.get()) is not None:
+            prepare()
 
     def _partial(self, flight: _Flight, token_ids: list[int]) -> None:
         text = flight.memory.stream.words(token_ids)[: wire.MAX_TEXT]

@@ -143,8 +143,9 @@ def _serve(
                 say(streams.health())  # before a probe begins, which is nobody's chunk
                 probe.look(streams.since_decode_s)
             events = dict(poller.poll(round(1000 * wire.HEARTBEAT_S)))
-            bell.quiet()
-            streams.work_off()
+            if bell.fileno() in events:
+                bell.quiet()
+                streams.work_off()
         except Exception as error:
             if is_device_error(error):
                 _leave(front, error, say)

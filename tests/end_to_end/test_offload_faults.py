@@ -20,7 +20,7 @@ keys between them, where that is permitted, and a relay on loopback, which also 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 import itertools
@@ -528,8 +528,9 @@ class Eager:
             while not isinstance(welcome := reader.read(socket.recv_multipart()), wire.Welcome):
                 pass
             seq = index = welcome.last
+            begin_s = time.monotonic()
             for number in itertools.count():
-                if self._ended.wait(1 / self.HELLOS_PER_S):
+                if self._ended.wait(max(0.0, begin_s + number / self.HELLOS_PER_S - time.monotonic())):
                     return
                 message = hello
                 if number % self.CHUNK_EVERY == 0:
@@ -542,32 +543,84 @@ class Eager:
                         socket.recv_multipart(zmq.DONTWAIT)
 
 
+HARM = 1.1  # of the others' latency, at most
+BLOCK_S, PAIRS = 15.0, 8  # two minutes of each; it takes ten seconds until nothing more fits into the network
+
+Pair = tuple[list[float], list[float]]  # ms, of two blocks beside each other: beside one that reads, or not
+
+
+def harm(pairs: Sequence[Pair], percentile: float) -> tuple[float, float]:
+    """How many times larger a percentile is beside a robot that does not read; how much of that is chance.
+
+    A machine that does other things, too, has tails of its own. Were there no difference, the blocks of a
+    pair could be exchanged; the second number is what 99 of 100 such exchanges stay below.
+    """
+
+    def times(exchanged: Sequence[bool]) -> float:
+        sides: Pair = ([], [])
+        for pair, other_way in zip(pairs, exchanged, strict=True):
+            for side, block in zip(sides, reversed(pair) if other_way else pair, strict=True):
+                side.extend(block)
+        reads, deaf = (float(np.percentile(side, percentile)) for side in sides)
+        return deaf / reads
+
+    chance = random.Random(0)
+    by_chance = [times([chance.random() < 0.5 for _ in pairs]) for _ in range(1000)]
+    return times([False] * len(pairs)), float(np.percentile(by_chance, 99))
+
+
+def test_harm_is_seen_and_chance_is_not_taken_for_it() -> None:
+    chance = random.Random(0)
+
+    def pairs(factor: float, burst_ms: float) -> list[Pair]:
+        def block(times: float) -> list[float]:
+            burst = burst_ms * (chance.random() < 0.3)
+            return [times * (20.0 + 2.0 * chance.random() + burst) for _ in range(35)]
+
+        return [(block(1.0), block(factor)) for _ in range(PAIRS)]
+
+    for percentile in (50, 99):
+        worse, by_chance = harm(pairs(1.2, burst_ms=0.0), percentile)
+        assert worse == pytest.approx(1.2, abs=0.02) and worse > max(HARM, by_chance)
+        worse, by_chance = harm(pairs(1.0, burst_ms=200.0), percentile)
+        assert worse <= max(HARM, by_chance)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_robot_that_does_not_read_harms_nobody(plain: Plain) -> None:
-    """Seven robots beside an eighth that reads, or does not, by turns: `pytest -m slow -k not_read`."""
+    """Seven robots beside an eighth that reads, or not, by turns: `pytest -m slow -k not_read`, 5 minutes."""
     robots = [plain.robot("--seconds=600") for _ in range(7)]
-    latency_ms: dict[bool, list[float]] = {False: [], True: []}
+    pairs: list[Pair] = []
+
+    def cuts() -> int:
+        return sum("does not fetch" in line for line in plain.server.lines)
+
+    def block(reads: bool) -> list[float]:
+        begin_s = time.monotonic()
+        latency_ms: list[float] = []
+        with Eager(plain.network.bind, reads):
+            for robot in robots:
+                robot.until(lambda: False, max(0.0, begin_s + BLOCK_S - time.monotonic()))
+                fresh = [event.latency_ms for at_s, event in robot.events if at_s >= begin_s]
+                assert len(fresh) >= BLOCK_S / 2
+                latency_ms += fresh
+        return latency_ms
+
     with ExitStack() as living:
         for robot in robots:
             living.enter_context(robot)
         for robot in robots:
             assert robot.understood(3)
-        for reads in (True, False) * 2:
-            with Eager(plain.network.bind, reads):
-                begin_s = time.monotonic()
-                for robot in robots:
-                    robot.until(lambda: False, max(0.0, begin_s + 30.0 - time.monotonic()))
-                    fresh = [event.latency_ms for at_s, event in robot.events if at_s >= begin_s]
-                    latency_ms[reads] += fresh
-                    assert len(fresh) >= 25
-            cut = sum("does not fetch" in line for line in plain.server.lines)
-            assert bool(cut) == bool(latency_ms[False]), "who does not read is cut, and nobody else"
+        for number in range(PAIRS):
+            first = number % 2 == 0
+            blocks = {reads: block(reads) for reads in (first, not first)}
+            pairs.append((blocks[True], blocks[False]))
+        assert 0 < cuts() <= PAIRS, "who does not read is cut, and nobody else"
         for robot in robots:
             robot.end()
             assert_accounted(robot)
-    p99_ms, deaf_p99_ms = (float(np.percentile(latency_ms[reads], 99)) for reads in (True, False))
-    p50_ms, deaf_p50_ms = (float(np.median(latency_ms[reads])) for reads in (True, False))
-    LOG.info("beside one that reads: p50 %.1f ms, p99 %.1f ms", p50_ms, p99_ms)
-    LOG.info("beside one that does not: p50 %.1f ms, p99 %.1f ms", deaf_p50_ms, deaf_p99_ms)
-    assert deaf_p99_ms <= 1.1 * p99_ms
+    for percentile in (50, 99):
+        worse, by_chance = harm(pairs, percentile)
+        LOG.info("p%d: %.3f times; by chance up to %.3f times", percentile, worse, by_chance)
+        assert worse <= max(HARM, by_chance)

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
+import signal
 import socket as sockets
 import threading
 import time
@@ -330,6 +331,25 @@ def replace_finish(result: wire.Result) -> wire.Result:
     return wire.Result(
         result.epoch, result.seq, "wor", [7], 5, 50, 99, "cancelled", {"decode": 1.0}, result.server_ms
     )
+
+
+def test_ctrl_c_ends_a_step_and_not_the_link(peer: Peer) -> None:
+    peer.answers[wire.Chunk] = lambda chunk: []
+
+    def press() -> None:
+        peer.wait_for(wire.Chunk)
+        time.sleep(0.3)  # until the step waits: one that is cut short while it sends gives the connection up
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    with linked(peer) as client, ThreadPoolExecutor(1) as pool:
+        pool.submit(press)
+        with pytest.raises(KeyboardInterrupt):
+            client.step(chunk_at(0))
+        peer.answers[wire.Chunk] = peer.understand
+        assert client.step(chunk_at(1)).text == "chunk 1"
+        assert len(peer.wait_for(wire.Hello)) == 1, "over the same connection"
+        peer.wait_for(wire.Ping, 3)  # without a step, too
+    peer.wait_for(wire.Bye)
 
 
 def test_closing_ends_a_step_and_every_later_call(peer: Peer) -> None:

@@ -452,6 +452,8 @@ def test_partial_words_go_to_those_who_asked_for_them() -> None:
     for connection in (b"a", b"b"):
         task = ordered(server.chunk(connection, 1000, 0), wire.Chunk)
         assert task.partial == (connection == b"a")
+        late = server.worker(backend.Answer(task.stream, wire.Partial(999, 0, "of an earlier chunk")))
+        assert told(late, connection) == []
         actions = server.worker(backend.Answer(task.stream, wire.Partial(1000, 0, "so far")))
         assert told(actions, connection) == ([wire.Partial(1000, 0, "so far")] if connection == b"a" else [])
 
