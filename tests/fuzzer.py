@@ -130,7 +130,7 @@ class Books:
     """What came of it all.
 
     A reply's own time is what the wait for it leaves when all waiting for a CPU is taken off, in the server
-    and here; but no less than the longest that a thread of the server ran for meanwhile.
+    and here; but no less than the longest that a thread of the front ran for meanwhile.
     """
 
     messages: int = 0
@@ -141,11 +141,11 @@ class Books:
     worst: dict[str, Any] = field(default_factory=dict)  # of the reply whose own time is the longest
     lost: list[str] = field(default_factory=list)  # answers that never came
 
-    def waited(self, reply: str, wait_s: float, server: Share, here: Share) -> None:
-        """A reply has come."""
-        own_s = max(server.ran_s, wait_s - server.waited_s - here.waited_s)
+    def waited(self, reply: str, wait_s: float, front: Share, *others: Share) -> None:
+        """A reply has come; `others` are the worker and this process."""
+        own_s = max(front.ran_s, wait_s - sum(share.waited_s for share in (front, *others)))
         if own_s > max(self.own_s, default=0.0):
-            self.worst = {"reply": reply, "wait_s": wait_s, "server": server, "here": here}
+            self.worst = {"reply": reply, "wait_s": wait_s, "ran_s, waited_s": (front, *others)}
         self.waits_s.append(wait_s)
         self.own_s.append(own_s)
 
@@ -177,10 +177,9 @@ class Madman:
         endpoint: str,
         keys: ClientKeys,
         books: Books,
-        server: RunQueue,
-        here: RunQueue,
+        threads: Sequence[RunQueue],
     ) -> None:
-        self._books, self._server, self._here = books, server, here
+        self._books, self._threads = books, threads
         self._reader: wire.Reader[wire.FromServer] = wire.Reader(wire.FromServer)
         self.socket = context.socket(zmq.DEALER)
         secure_client(self.socket, keys, endpoint)
@@ -201,7 +200,7 @@ class Madman:
     def hear(self, about: str, wanted: Callable[[wire.FromServer], bool]) -> wire.FromServer | None:
         """Read replies until the wanted one; None when it does not come."""
         heard: list[str] = []
-        before, here = self._server.look(), self._here.look()
+        before = [threads.look() for threads in self._threads]
         began_s = time.monotonic()
         while (left_s := began_s + REPLY_LIMIT_S - time.monotonic()) > 0 and self.socket.poll(
             round(left_s * 1e3)
@@ -216,7 +215,8 @@ class Madman:
                 self.epoch = reply.epoch
             if wanted(reply):
                 wait_s = time.monotonic() - began_s
-                self._books.waited(name, wait_s, self._server.since(before), self._here.since(here))
+                shares = (threads.since(look) for threads, look in zip(self._threads, before, strict=True))
+                self._books.waited(name, wait_s, *shares)
                 return reply
         self._books.lost.append(f"{about}, but {heard}")
         return None
@@ -264,14 +264,14 @@ def main(endpoint: str, keys_dir: str, name: str, seed: str, messages: str, pict
     server = str(Path(keys_dir) / "server.pub")
     keys = [ClientKeys.read(path, server) for path in sorted(Path(keys_dir).glob(f"{name}-*.key"))]
     front = psutil.Process(int(pid))
-    server_threads = RunQueue(process.pid for process in (front, *front.children()))
+    threads = [RunQueue([front.pid]), RunQueue(worker.pid for worker in front.children())]
     with zmq.Context() as context:
         context.socket(zmq.DEALER).close()  # so that its thread is there
-        here = RunQueue([os.getpid()])
+        threads.append(RunQueue([os.getpid()]))
 
         def turns(total: int, act: Callable[[Madman, int], None]) -> None:
             for turn, done in enumerate(range(0, total, MESSAGES_OF_A_CONNECTION)):
-                madman = Madman(context, endpoint, keys[turn % len(keys)], books, server_threads, here)
+                madman = Madman(context, endpoint, keys[turn % len(keys)], books, threads)
                 with madman.socket:
                     madman.greet(f"{name}-{turn % len(keys)}")
                     act(madman, min(MESSAGES_OF_A_CONNECTION, total - done))

@@ -457,7 +457,7 @@ def test_what_is_wrong_with_the_keys_is_told_apart(tmp_path: Path, peer: Peer) -
         with linked(secured, keys=doors.robot) as client:
             assert client.step(chunk_at(0)).text == "chunk 0"
         assert "does not allow this robot's key" in refusal(secured.endpoint, doors.stranger)
-        assert "another key than --server-key" in refusal(secured.endpoint, doors.astray)
+        assert "another key than this robot was told" in refusal(secured.endpoint, doors.astray)
         assert "asks for keys" in refusal(secured.endpoint, None)
     assert "the server has no keys" in refusal(peer.endpoint, doors.robot)
 
