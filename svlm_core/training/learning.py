@@ -85,7 +85,7 @@ def _adapt(hf: Any, lora: Lora) -> Any:
 def _to_four_bits(hf: Any, names: list[str]) -> None:
     """Round linear layers to NF4, scales rounded too (QLoRA, arXiv 2305.14314), where they are."""
     try:
-        from bitsandbytes.nn import Linear4bit, Params4bit
+        from bitsandbytes.nn.modules import Linear4bit, Params4bit
     except ImportError:
         raise MissingPackageError(
             "lora.base nf4 needs the package bitsandbytes: pip install 'svlm_ros[qlora]'"
