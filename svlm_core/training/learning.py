@@ -99,6 +99,8 @@ def _to_four_bits(hf: Any, names: list[str]) -> None:
         rounded.weight = Params4bit(weight, requires_grad=False, quant_type=NF4, module=rounded)
         rounded.bias = plain.bias
         rounded.quant_state = None
+        # else the first pass in eval mode packs the weights for bfloat16, out of which no training leads
+        rounded.support_avx512bf16_for_cpu = False
         hf.set_submodule(name, rounded.to(device))
     hf.is_loaded_in_4bit = True  # by which PEFT tells
 
