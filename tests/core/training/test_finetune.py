@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib.util import find_spec
 import json
 import os
 from pathlib import Path
@@ -131,6 +132,27 @@ def test_two_processes_learn_what_one_learns(recipe: Any, tmp_path: Path) -> Non
     assert output.count("the checkpoint is in") == 1
     assert len(losses(one)) == STEPS
     assert losses(two) == pytest.approx(losses(one), abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec("deepspeed") is None, reason="pip install 'svlm_ros[deepspeed]': it compiles kernels"
+)
+def test_deepspeed_of_two_processes_learns_what_one_learns(
+    recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    automatic = ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
+    zero: dict[str, Any] = {"stage": 3, "stage3_gather_16bit_weights_on_model_save": True}
+    sharded = {"deepspeed": {"zero_optimization": zero, **dict.fromkeys(automatic, "auto")}}
+    one, two = tmp_path / "one", tmp_path / "two"
+    finish(start(recipe(save_steps=STEPS), one))
+    finish(start(recipe(save_steps=STEPS, trainer=sharded), two, processes=2))
+    assert losses(two) == pytest.approx(losses(one), abs=1e-4)
+    whole, gathered = (load_model(str(out / "checkpoint")) for out in (one, two))
+    for name, weight in whole.hf.named_parameters():
+        torch.testing.assert_close(gathered.hf.get_parameter(name), weight, rtol=0, atol=1e-4, msg=name)
+    assert gathered.eos_token_ids == whole.eos_token_ids
 
 
 def test_lora_leaves_a_plain_checkpoint_behind(recipe: Any, tmp_path: Path) -> None:
