@@ -167,6 +167,8 @@ class Finetuning:
         Raises:
             ConfigError: a field of `trainer` is wrong.
         """
+        # made while nobody shards what is made: what lies on many devices is gathered into it at the end
+        whole = Finetuning.sketch(self.recipe) if self.recipe.sharded else self
         arguments = training_arguments(self.recipe, out, self.steps)
         objective = SpokenLoss(self.model)
         recipe = self.recipe
@@ -186,9 +188,11 @@ class Finetuning:
         if recipe.sharded:
             gathered = trainer.accelerator.get_state_dict(trainer.model_wrapped)
             if is_main():
-                objective.load_state_dict(gathered, strict=False)
+                SpokenLoss(whole.model).load_state_dict(gathered, strict=False, assign=True)
+                whole.model.hf.tie_weights()
+                whole.model.hf.generation_config = self.model.hf.generation_config
         if is_main():
-            hf = merged(self.adapted) if self.adapted else self.model.hf
+            hf = merged(whole.adapted) if whole.adapted else whole.model.hf
             _export(hf, self.model, self.config, find_checkpoint(self.recipe.base), target)
         return target
 

@@ -85,7 +85,7 @@ def _adapt(hf: Any, lora: Lora) -> Any:
 def _to_four_bits(hf: Any, names: list[str]) -> None:
     """Round linear layers to NF4, scales rounded too (QLoRA, arXiv 2305.14314), where they are."""
     try:
-        from bitsandbytes.nn import Linear4bit, Params4bit
+        from bitsandbytes.nn.modules import Linear4bit, Params4bit
     except ImportError:
         raise MissingPackageError(
             "lora.base nf4 needs the package bitsandbytes: pip install 'svlm_ros[qlora]'"
@@ -99,6 +99,8 @@ def _to_four_bits(hf: Any, names: list[str]) -> None:
         rounded.weight = Params4bit(weight, requires_grad=False, quant_type=NF4, module=rounded)
         rounded.bias = plain.bias
         rounded.quant_state = None
+        # else the first pass in eval mode packs the weights for bfloat16, out of which no training leads
+        rounded.support_avx512bf16_for_cpu = False
         hf.set_submodule(name, rounded.to(device))
     hf.is_loaded_in_4bit = True  # by which PEFT tells
 

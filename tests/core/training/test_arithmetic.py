@@ -30,12 +30,13 @@ from svlm_core.training.finetune_recipe import FinetuneRecipe, Lora, WorldData
 from svlm_core.training.spoken_loss import batch, SpokenLoss
 import torch
 from torch import Tensor
+from torch.nn.attention import sdpa_kernel, SDPBackend
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig
 import yaml
 
 RECIPE = FinetuneRecipe(base="tiny", world=WorldData(clips=2, clip_s=24))
-FACTOR = 1.5  # what svlm_core.training.arithmetic promises
+FACTOR = 1.25  # what svlm_core.training.arithmetic promises
 RECIPES = {
     "language": RECIPE,
     "both": replace(RECIPE, vision=True),
@@ -60,14 +61,13 @@ def test_a_row_costs_what_is_counted(name: str) -> None:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with (
-        FlopCounterMode(display=False) as counter,
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-    ):
-        loss = objective(**batch(row))["loss"]
-        measured_bytes = sum(kept.values())
-        loss.backward()
-    assert row_flops(tuning.model, recipe, row) == pytest.approx(counter.get_total_flops(), rel=FACTOR - 1)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        objective(**batch(row))["loss"]
+    measured_bytes = sum(kept.values())
+    # torch counts no operations of its fused attention on CPUs
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        objective(**batch(row))["loss"].backward()
+    assert 1 / FACTOR < row_flops(tuning.model, recipe, row) / counter.get_total_flops() < FACTOR
     if recipe.gradient_checkpointing:  # what is computed again in the backward pass comes on top
         assert activation_bytes(tuning.model, recipe, row) > measured_bytes
     else:

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib.util import find_spec
 import json
 import os
 from pathlib import Path
@@ -133,6 +134,27 @@ def test_two_processes_learn_what_one_learns(recipe: Any, tmp_path: Path) -> Non
     assert losses(two) == pytest.approx(losses(one), abs=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec("deepspeed") is None, reason="pip install 'svlm_ros[deepspeed]': it compiles kernels"
+)
+def test_deepspeed_of_two_processes_learns_what_one_learns(
+    recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    automatic = ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
+    zero: dict[str, Any] = {"stage": 3, "stage3_gather_16bit_weights_on_model_save": True}
+    sharded = {"deepspeed": {"zero_optimization": zero, **dict.fromkeys(automatic, "auto")}}
+    one, two = tmp_path / "one", tmp_path / "two"
+    finish(start(recipe(save_steps=STEPS), one))
+    finish(start(recipe(save_steps=STEPS, trainer=sharded), two, processes=2))
+    assert losses(two) == pytest.approx(losses(one), abs=1e-4)
+    whole, gathered = (load_model(str(out / "checkpoint")) for out in (one, two))
+    for name, weight in whole.hf.named_parameters():
+        torch.testing.assert_close(gathered.hf.get_parameter(name), weight, rtol=0, atol=1e-4, msg=name)
+    assert gathered.eos_token_ids == whole.eos_token_ids
+
+
 def test_lora_leaves_a_plain_checkpoint_behind(recipe: Any, tmp_path: Path) -> None:
     path = recipe(lora={"rank": 4, "alpha": 8}, vision=False, epochs=1)
     finish(start(path, tmp_path / "out"))
@@ -174,7 +196,8 @@ def test_samples_on_disk_are_trained_on_and_broken_ones_named(recipe: Any, tmp_p
         for video in ("match.mp4", "gone.mp4"):
             for sample in cut(video, words, 30.0, CutSettings(12.0, 6.0, 1), Counter()):
                 writer.write_line(sample.to_line())
-    path = recipe(world=None, data=str(samples), epochs=1, clips_per_row=4, rows_per_step=1)
+    beside = {"dataloader_num_workers": 1}  # videos are decoded in a process of their own
+    path = recipe(world=None, data=str(samples), epochs=1, clips_per_row=4, rows_per_step=1, trainer=beside)
     output = finish(start(path, tmp_path / "out"))
     assert "left out of the training: " in output and "gone.mp4" in output
     assert load_model(str(tmp_path / "out" / "checkpoint")).stream_defaults["text_sink_tokens"] == 8
