@@ -166,6 +166,8 @@ class StageTrainer(Trainer):
         return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if not self.args.should_save:  # every process is asked; two would move the same file
+            return
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(self.accelerator.unwrap_model(self.model), folder / WEIGHTS)
