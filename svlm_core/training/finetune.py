@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import logging
 from pathlib import Path
 import shutil
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from svlm_core.config import StreamConfig
@@ -52,7 +52,7 @@ from svlm_core.training.weights import learning, load_weights, save_weights
 from svlm_core.training.world_clips import WorldClips
 from svlm_core.world import FIRST_EVALUATION_SEED
 import torch
-from torch import Tensor
+from torch import nn, Tensor
 from torch.utils.data import Dataset, SequentialSampler
 from tqdm import tqdm
 from transformers import Trainer, TrainerCallback
@@ -204,7 +204,7 @@ class ClipTrainer(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The recipe's; not given to Trainer ready-made, which it refuses under FSDP."""
         if self.optimizer is None:
-            recipe, trained = self._recipe, self.model if model is None else model
+            recipe, trained = self._recipe, cast(nn.Module, self.model if model is None else model)
             rates = recipe.learning_rate, recipe.vision_rate, recipe.weight_decay
             self.optimizer = adamw(trained, *rates)
         return self.optimizer
