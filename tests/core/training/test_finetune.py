@@ -245,7 +245,7 @@ def test_a_base_of_another_family_is_named(
     for more in (["--out", str(tmp_path / "out")], ["--dry-run"]):
         assert main(["train", str(recipe(base=str(base))), *more]) != 0
         printed = capsys.readouterr().err.strip()
-        assert "model_type 'bert' is not a family svlm knows" in printed and "\n" not in printed
+        assert "base/config.json: bert cannot be streamed" in printed and "\n" not in printed
 
 
 @pytest.mark.parametrize(("change", "message"), BAD_RECIPES)
