@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import logging
 from pathlib import Path
 import shutil
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from svlm_core.config import StreamConfig
@@ -52,7 +52,7 @@ from svlm_core.training.weights import learning, load_weights, save_weights
 from svlm_core.training.world_clips import WorldClips
 from svlm_core.world import FIRST_EVALUATION_SEED
 import torch
-from torch import Tensor
+from torch import nn, Tensor
 from torch.utils.data import Dataset, SequentialSampler
 from tqdm import tqdm
 from transformers import Trainer, TrainerCallback
@@ -172,13 +172,8 @@ class Finetuning:
         arguments = training_arguments(self.recipe, out, self.steps)
         objective = SpokenLoss(self.model)
         recipe = self.recipe
-        optimizer = adamw(objective, recipe.learning_rate, recipe.vision_rate, recipe.weight_decay)
         trainer = ClipTrainer(
-            model=objective,
-            args=arguments,
-            train_dataset=self.rows,
-            data_collator=_only_item,
-            optimizers=(optimizer, None),
+            recipe, model=objective, args=arguments, train_dataset=self.rows, data_collator=_only_item
         )
         if recipe.stream_steps and is_main():
             stream = _evaluation(self.model, self.config, recipe)
@@ -200,10 +195,19 @@ class Finetuning:
 class ClipTrainer(Trainer):
     """Trainer that keeps the rows' order, reports how much was right, and saves tied weights."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As Trainer."""
-        super().__init__(*args, **kwargs)
+    def __init__(self, recipe: FinetuneRecipe, **kwargs: Any) -> None:
+        """As Trainer, with the optimiser of a recipe."""
+        super().__init__(**kwargs)
+        self._recipe = recipe
         self._right = self._learned = 0
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The recipe's; not given to Trainer ready-made, which it refuses under FSDP."""
+        if self.optimizer is None:
+            recipe, trained = self._recipe, cast(nn.Module, self.model if model is None else model)
+            rates = recipe.learning_rate, recipe.vision_rate, recipe.weight_decay
+            self.optimizer = adamw(trained, *rates)
+        return self.optimizer
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """The objective's own loss; remembers what was right."""

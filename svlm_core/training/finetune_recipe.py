@@ -166,6 +166,8 @@ def load_finetune_recipe(path: Path) -> FinetuneRecipe:
             raise ConfigError("recipe: held_out, samples to stream on the way, and stream_steps go together")
         if recipe.world and recipe.held_out:
             raise ConfigError("recipe.held_out is for recipes with data; clips of the world have worlds")
+        if "deepspeed" in recipe.trainer and recipe.vision and recipe.vision_rate != 1:
+            raise ConfigError("recipe.vision_rate: DeepSpeed knows one learning rate for all; set it to 1.0")
         for name in _RESERVED:
             if name in recipe.trainer:
                 raise ConfigError(f"trainer.{name} is set by the recipe's own fields")

@@ -39,6 +39,8 @@ SOURCES = sorted(
 IMPORT_ALL = """
 import importlib, json, logging, os, signal, sys, threading, warnings
 
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # transformers imports it; it has news of kernels
+
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {"rclpy", "sensor_msgs", "std_msgs", "cv_bridge", "svlm_ros"}:
