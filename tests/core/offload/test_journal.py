@@ -89,10 +89,9 @@ def test_a_kill_in_the_middle_of_writing_loses_nothing_that_was_written(tmp_path
         [sys.executable, "-c", WRITER, str(tmp_path / "journal")], stdout=subprocess.PIPE, text=True
     )
     assert writer.stdout is not None
-    for _ in range(200):
-        writer.stdout.readline()
+    lines = [writer.stdout.readline() for _ in range(200)]
     os.kill(writer.pid, signal.SIGKILL)
-    last = int(writer.stdout.read().splitlines()[-1])
+    last = int([*lines, *writer.stdout.readlines()][-1])
     writer.wait()
     with Journal(tmp_path / "journal") as journal:
         found = journal.recall("s")
