@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from svlm_core.errors import MissingPackageError
+from svlm_core.errors import ConfigError, MissingPackageError
 from svlm_core.model.adapter import StreamModel
 from svlm_core.training.finetune_recipe import FinetuneRecipe, Lora, NF4
 import torch
@@ -33,9 +33,14 @@ def choose_what_learns(model: StreamModel, recipe: FinetuneRecipe) -> Any:
         The PEFT model around `model.hf` where LoRA is used, else None.
 
     Raises:
+        ConfigError: the model's family cannot be trained.
         MissingPackageError: says what to install.
     """
     hf: Any = model.hf
+    if not hasattr(hf.model, "visual"):
+        raise ConfigError(
+            f"{model.name}: models of type {hf.config.model_type} can be streamed, not trained; take a Qwen"
+        )
     hf.requires_grad_(False)
     adapted = None
     if recipe.language and recipe.lora:

@@ -21,10 +21,11 @@ from pathlib import Path
 
 import pytest
 from safetensors import safe_open
+from svlm_core.errors import ConfigError
 from svlm_core.model.load import load_model
 from svlm_core.training.finetune import Finetuning
 from svlm_core.training.finetune_recipe import FinetuneRecipe, Lora, WorldData
-from svlm_core.training.learning import merged
+from svlm_core.training.learning import choose_what_learns, merged
 from svlm_core.training.spoken_loss import batch
 import torch
 
@@ -38,6 +39,11 @@ RECIPE = FinetuneRecipe(
     save_steps=1,
     log_steps=1,
 )
+
+
+def test_a_family_that_cannot_be_trained_is_refused(random_checkpoints: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match="models of type smolvlm can be streamed, not trained"):
+        choose_what_learns(load_model(str(random_checkpoints["smolvlm"])), RECIPE)
 
 
 def logits(tuning: Finetuning) -> torch.Tensor:
