@@ -213,8 +213,10 @@ class Streams:
             self.decoded()
             flight.first_token_s = flight.first_token_s or time.monotonic() - flight.arrived_s
             if partial:
-                ids = list(token_ids)
-                self._soon(lambda: self._partial(flight, ids))
+                try:
+                    self._partial(flight, list(token_ids))  # here, too: else the Result would overtake it
+                except Exception as error:
+                    self._raise_soon(error)
 
         def landed(future: Future[ChunkResult]) -> None:
             try:
