@@ -530,9 +530,12 @@ class Link(RuleBasedStateMachine):
     @rule(connection=connections, name=names, user=users, heard=st.integers(-1, 8), opens=often)
     def hello(self, connection: bytes, name: str, user: str, heard: int, opens: bool) -> None:
         known = self.server.sessions._by_name.get(name)
+        record = self.server.journal.get(name)
         self.note(self.server.robot(connection, wire.Hello(wire.VERSION, name, heard=heard), user))
         if known is None and name in self.server.sessions._by_name:
-            self.accepted[name] = max(self.accepted.get(name, -1), heard if name not in self.epochs else -1)
+            # what was accepted and not understood, as a chunk there was no memory for, may come again
+            understood = record.last if record else -1
+            self.accepted[name] = max(understood, heard if name not in self.epochs else -1)
 
         while opens and self.up and any(isinstance(task, backend.Open) for task in self.tasks):
             self.answer(None)
