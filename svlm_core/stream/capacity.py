@@ -49,8 +49,13 @@ def most_tokens(
         CacheFullError: more than the model has positions for.
     """
     if POLICIES[config.policy].bounded:
-        windows = _of_the_windows(config, protocol, model, visual_tokens, grid, text_tokens)
-        capacity = windows + spare_tokens
+        head = sum(len(segment.ids) for segment in protocol.head(config, ()))
+        if not protocol.query_in_head:  # then the first chunk has it, before a question
+            head += len(protocol.words(config.prompt)) + len(protocol.words("\n"))
+        text = max(text_tokens, config.text_sink_tokens + config.text_window_tokens)
+        # each chunk of the window, and the one that comes in, at its widest
+        chunks = (config.window_chunks + 1) * _widest_chunk(config, protocol, model, visual_tokens, grid)
+        capacity = head + text + chunks + spare_tokens
     else:
         capacity = config.full_capacity_tokens
         capacity += max(0, min(spare_tokens, model.max_positions - capacity))
@@ -64,23 +69,17 @@ def most_tokens(
     return capacity
 
 
-def _of_the_windows(
+def _widest_chunk(
     config: StreamConfig,
     protocol: Protocol,
     model: StreamModel,
     visual_tokens: int,
     grid: tuple[int, int, int],
-    text_tokens: int,
 ) -> int:
-    """The head, the old text, and the widest chunk for each of the window and the one that comes in."""
-    head = sum(len(segment.ids) for segment in protocol.head(config, ()))
+    """Most tokens of one chunk: all its frames, a question, an answer as long as may be."""
     far = round(_LONGEST_STREAM_S / config.chunk_s)
     steps = -(-round(config.chunk_s * config.fps) // model.frames_per_step)  # of a chunk without gaps
     turn = protocol.user(far, config.chunk_s, (steps, *grid[1:]), visual_tokens // grid[0] * steps)
     user = sum(len(segment.ids) for segment in turn) + config.max_query_tokens
-    if not protocol.query_in_head:  # then the first chunk has it, before a question
-        head += len(protocol.words(config.prompt)) + len(protocol.words("\n"))
     answer = len(protocol.answer_open(0).ids) + config.max_new_tokens
-    closing = len(protocol.silence) + len(protocol.take_apart([]).close)
-    text = max(text_tokens, config.text_sink_tokens + config.text_window_tokens)
-    return head + text + (config.window_chunks + 1) * (user + answer + closing)
+    return user + answer + len(protocol.silence) + len(protocol.take_apart([]).close)
