@@ -25,7 +25,8 @@ import sys
 from typing import Any
 
 from svlm_core.cli.settings import add_model_options, given_settings
-from svlm_core.offload.launcher import Launcher, LocalLauncher
+from svlm_core.offload.launcher import Launcher
+from svlm_core.offload.local_workers import LocalLauncher
 from svlm_core.offload.logs import LEVELS, log_to_stderr
 from svlm_core.offload.serving import (
     DEFAULT_BIND,

@@ -47,7 +47,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Save:
-    """Write a record down before anything that follows."""
+    """Write a record down, before anything that follows."""
 
     record: Record
 

@@ -142,7 +142,7 @@ class Connection:
             with self._changed:
                 self._changed.wait_for(lambda: self._resting or self._ended)
             while not (done() or self._closing or self._ended):
-                self._turn()
+                self._turn(done)
         except Exception as error:
             self._failure = error
         finally:
@@ -209,12 +209,17 @@ class Connection:
 
     # ---- on the thread, or on one that attends ------------------------------------------------------------
 
-    def _turn(self) -> None:
-        """Wait until something happens; then see to everything, in an order: what came before what is due."""
+    def _turn(self, done: Callable[[], bool] = lambda: False) -> None:
+        """Wait until something happens; then see to everything, in an order: what came before what is due.
+
+        If that brings what is waited for, the rest is left to the next turn.
+        """
         self._wait()
         with self._busy:
             try:
                 self._receive()
+                if done():
+                    return
                 self._watch()
                 if self._jammed:
                     self._act(self._link.broke("the network takes nothing any more", time.monotonic()))

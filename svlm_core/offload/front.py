@@ -16,8 +16,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 import logging
 import time
@@ -42,7 +42,7 @@ import zmq
 LOG = logging.getLogger(__name__)
 
 _TICK_MS = 100
-_AT_ONCE = 64  # messages of one socket before the other has its turn
+_AT_ONCE = 64  # messages of robots before the workers have their turn
 _REPLIES = 256  # that wait for one robot to fetch them; more than it can ask for in one turn
 _EXPIRE_S = 60.0  # how often the journal is gone through
 _FAREWELL_MS = 500  # for the last messages to leave
@@ -102,15 +102,12 @@ class Front:
             self._robots = stack.enter_context(context.socket(zmq.ROUTER))
             self._security.secure(self._robots)
             self._robots.router_mandatory, self._robots.sndhwm = True, _REPLIES
-            # a context of its own: whoever may connect to the one socket may not to the other
-            self._backend = stack.enter_context(stack.enter_context(zmq.Context()).socket(zmq.ROUTER))
-            self._backend.router_mandatory, self._backend.linger = True, _FAREWELL_MS
-            inside = stack.enter_context(self._launcher.listen(self._backend))
+            self._links = stack.enter_context(self._launcher.listen())
             names = [str(number) for number in range(len(config.devices))]
             self._sessions = Sessions(
                 names, config.room, config.keep_cache_s, self._journal.recall, lambda: int(time.time())
             )
-            self._workers = Workers(self._launcher, self._worker_configs(names, inside), time.monotonic())
+            self._workers = Workers(self._launcher, self._worker_configs(names), time.monotonic())
             try:
                 self._serve(on_ready)
             finally:
@@ -119,15 +116,13 @@ class Front:
                 self._robots.close(linger=_FAREWELL_MS)
                 self._workers.end()
 
-    def _worker_configs(self, names: Sequence[str], endpoint: str) -> list[WorkerConfig]:
+    def _worker_configs(self, names: Sequence[str]) -> list[WorkerConfig]:
         config = self._config
         batch = -(-config.room // len(names))
         settings = tuple((dict(fields), where) for fields, where in config.settings)
         weights = (config.dtype, config.quantize, config.threads, settings)
         return [
-            WorkerConfig(
-                name, endpoint, config.model, device, *weights, batch, config.log_level, config.log_json
-            )
+            WorkerConfig(name, config.model, device, *weights, batch, config.log_level, config.log_json)
             for name, device in zip(names, config.devices, strict=True)
         ]
 
@@ -135,7 +130,7 @@ class Front:
         from_robot: wire.Reader[wire.FromRobot] = wire.Reader(wire.FromRobot)
         from_worker: backend.Decoder[backend.FromWorker] = backend.Decoder(backend.FromWorker)
         poller = zmq.Poller()
-        poller.register(self._backend, zmq.POLLIN)
+        poller.register(self._links.pollable, zmq.POLLIN)
         poller.register(self._bell, zmq.POLLIN)
         bound = False
         ticked_s = expired_s = time.monotonic()
@@ -143,11 +138,11 @@ class Front:
         while True:
             events = dict(poller.poll(_TICK_MS))
             now_s = time.monotonic()
-            if self._backend in events:
-                for identity, message in _messages(self._backend):
-                    self._hear_worker(identity.bytes, from_worker.read([message.buffer]), now_s)
+            if self._links.pollable in events:
+                for identity, message in self._links.receive():
+                    self._hear_worker(identity, from_worker.read([message]), now_s)
             if bound and self._robots in events:
-                for connection, *frames in _messages(self._robots):
+                for connection, *frames in parts.waiting(self._robots, _AT_ONCE):
                     self._hear_robot(from_robot, connection.bytes, frames, now_s)
             self._bell.quiet()
             if self._stopped_s is not None and end_s is None:
@@ -250,15 +245,9 @@ class Front:
 
     def _order(self, order: Order) -> None:
         identity = self._workers.identity(order.worker)
-        message = [identity, msgspec.msgpack.encode(order.message), *order.pictures]
-        try:
-            parts.send(self._backend, message, copy=False)
-        except zmq.Again:
+        if not self._links.send(identity, [msgspec.msgpack.encode(order.message), *order.pictures]):
             LOG.error("worker %s does not take its messages: killed", order.worker)
             self._workers.kill(order.worker, time.monotonic())
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:  # it has ended: the next check finds out
-                raise
 
     # ---- both ---------------------------------------------------------------------------------------------
 
@@ -297,10 +286,3 @@ class Front:
                 self._observer.count(action)
         for took_s in wrote_s:
             self._observer.wrote(took_s)
-
-
-def _messages(socket: zmq.Socket) -> Iterator[list[zmq.Frame]]:
-    """What has arrived, up to a number, so that nobody keeps the loop for himself."""
-    with suppress(zmq.Again):
-        for _ in range(_AT_ONCE):
-            yield parts.receive(socket)

@@ -20,7 +20,8 @@ cold, that takes 0.02 ms each time; a chunk passes eight of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import zmq
 
@@ -59,3 +60,10 @@ def receive(socket: zmq.Socket) -> list[zmq.Frame]:
         part = socket.recv(_AT_ONCE, copy=False)
         parts.append(part)
     return parts
+
+
+def waiting(socket: zmq.Socket, most: int) -> Iterator[list[zmq.Frame]]:
+    """Messages that have come, up to a number, so that no socket keeps a loop for itself."""
+    with suppress(zmq.Again):
+        for _ in range(most):
+            yield receive(socket)

@@ -24,15 +24,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 import logging
-import os
 from types import TracebackType
 from typing import Any
 
 import msgspec
 from svlm_core.errors import ConfigError, MissingPackageError
-from svlm_core.offload.launcher import EXIT_ERROR, WorkerConfig, WorkerKeys
-from svlm_core.offload.worker_link import listen_to_workers
-import zmq
+from svlm_core.offload.bell import Bell
+from svlm_core.offload.launcher import EXIT_ERROR, WorkerConfig
+from svlm_core.offload.worker_link import Address, connect_to_front, listen_to_workers, RemoteLinks
 
 LOG = logging.getLogger(__name__)
 
@@ -40,15 +39,19 @@ LOG = logging.getLogger(__name__)
 class _Actor:
     """A worker inside Ray."""
 
-    def serve(self, config: bytes) -> int:
-        """Serve until told to stop; returns an exit code of svlm_core.offload.launcher."""
+    def serve(self, config: bytes, address: bytes) -> int:
+        """Serve until told to stop; returns an exit code of svlm_core.offload.launcher.
+
+        Should the front's process end without a word, Ray ends its actors.
+        """
         from svlm_core.offload.logs import log_to_stderr
         from svlm_core.offload.worker import serve
 
         decoded = msgspec.json.decode(config, type=WorkerConfig)
         log_to_stderr(decoded.log_json, decoded.log_level)
-        lifeline, _ = os.pipe()  # never rings: Ray ends its actors when the front's process ends
-        return serve(decoded, lifeline)
+        with Bell() as bell:
+            front = connect_to_front(msgspec.json.decode(address, type=Address), decoded.name, bell.ring)
+            return serve(decoded, front, bell)
 
 
 class RayProcess:
@@ -93,7 +96,6 @@ class RayLauncher:
             MissingPackageError: Ray is not installed.
         """
         self._ray = ray = _load_ray()
-        self._keys: WorkerKeys | None = None
         here: dict[str, Any] = {} if address else {"include_dashboard": False}
         try:
             ray.init(address=address or "local", namespace="svlm", logging_level=logging.WARNING, **here)
@@ -116,20 +118,22 @@ class RayLauncher:
         self.close()
 
     @contextmanager
-    def listen(self, backend: zmq.Socket) -> Iterator[str]:
+    def listen(self) -> Iterator[RemoteLinks]:
         """As of Launcher; only the actors are let in."""
-        with listen_to_workers(backend, self._ray.util.get_node_ip_address()) as (endpoint, self._keys):
-            yield endpoint
+        with listen_to_workers(self._ray.util.get_node_ip_address()) as (links, self._address):
+            yield links
 
     def start(self, config: WorkerConfig) -> RayProcess:
         """As of Launcher."""
         kind = config.device.partition(":")[0]  # its number is Ray's to choose
-        told = msgspec.structs.replace(config, device=kind, keys=self._keys)
+        told = msgspec.structs.replace(config, device=kind)
         gpus = int(_on_gpu(config.device))
         # no restarts by Ray: an actor that comes back must be told of its streams, so the front starts it
         kind_of_actor: Any = self._ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Actor)
         actor = kind_of_actor.remote()
-        return RayProcess(self._ray, actor, actor.serve.remote(msgspec.json.encode(told)))
+        return RayProcess(
+            self._ray, actor, actor.serve.remote(*map(msgspec.json.encode, (told, self._address)))
+        )
 
     def close(self) -> None:
         """Leave the cluster: what still runs of ours ends."""

@@ -14,8 +14,9 @@
 
 """One robot's stream, as the front knows it: what may be asked of it now, and what its answers mean.
 
-Each call returns what to do, in order. What is to be written down comes before what it is written for: a
-Result is in the journal before the robot can have it.
+Each call returns what to do, in order: a robot is answered first, and what the answer says is written down
+then. Should the process be killed between the two, the robot knows more than the journal, and its Hello says
+so.
 """
 
 from __future__ import annotations
@@ -194,7 +195,7 @@ class Session:
         if flight.epoch == self.epoch:
             self.said = answer.said
         landed = Landed(self.user, flight.frames, self.result, answer.first_token_s)
-        return [Save(self.record), *self.tell(self.result), landed]
+        return [*self.tell(self.result), Save(self.record), landed]
 
     def done(self, message: wire.Done, settings: wire.Settings) -> list[Action]:
         """A request was carried out, and may have changed the settings."""

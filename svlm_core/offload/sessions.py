@@ -259,6 +259,8 @@ class Sessions:
         worker = min(self._models, key=lambda name: (self._models[name] is None, load[name]))
         if known is not None:
             epoch, last, said, restored = known.epoch + 1, known.last, known.said, Restored.TEXT
+            if hello.heard > last:  # the process was killed between a Result and its Save
+                last, said, restored = hello.heard, hello.said or said, Restored.HELLO
         else:
             epoch, last, said = self._first_epoch(), hello.heard, hello.said or None
             restored = Restored.HELLO

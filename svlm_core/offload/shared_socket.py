@@ -22,6 +22,8 @@ import threading
 from svlm_core.offload import parts
 import zmq
 
+FAREWELL_MS = 1000  # for the last message to leave
+
 
 class SharedSocket:
     """Any thread may send, one may receive; a lock makes them take turns, which is all that libzmq asks for.
@@ -51,15 +53,15 @@ class SharedSocket:
         if heard:
             self._wake()
 
-    def receive(self) -> list[zmq.Frame] | None:
+    def receive(self) -> list[memoryview] | None:
         """A message that has come, None if there is none."""
         with self._lock:
             try:
-                return parts.receive(self._socket)
+                return [part.buffer for part in parts.receive(self._socket)]
             except zmq.Again:
                 return None
 
-    def close(self, linger_ms: int) -> None:
+    def close(self, linger_ms: int = FAREWELL_MS) -> None:
         """End, and the socket's context with it; what was sent has that long to leave."""
         with self._lock:
             context = self._socket.context

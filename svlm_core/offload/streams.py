@@ -102,9 +102,8 @@ class Streams:
         self._later: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._decoded_s: float | None = None  # when a token was, last
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        for _ in range(
-            _DECODERS
-        ):  # no ThreadPoolExecutor: the engine would wait for what that does afterwards
+        # no ThreadPoolExecutor: the engine would wait for what that does afterwards
+        for _ in range(_DECODERS):
             threading.Thread(target=self._prepare, name="svlm-decode", daemon=True).start()
 
     def do(self, order: backend.ToWorker, pictures: Sequence[memoryview]) -> None:
@@ -236,7 +235,10 @@ class Streams:
                 failed.set_exception(error)
                 landed(failed)
 
-        self._tasks.put(prepare)
+        if len(self._memories) == 1:  # nobody else waits: to wake another thread would only take time
+            prepare()
+        else:
+            self._tasks.put(prepare)
 
     def _prepare(self) -> None:
         """Make chunks ready; in a thread of its own."""

@@ -16,16 +16,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 import gc
 import logging
 import math
 import os
+import select
 import signal
+import socket
 import sys
 import time
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import msgspec
 from svlm_core.config import StreamConfig
@@ -37,8 +39,8 @@ from svlm_core.offload import backend, wire
 from svlm_core.offload.bell import Bell
 from svlm_core.offload.launcher import EXIT_DEVICE, EXIT_ERROR, EXIT_OK, WorkerConfig
 from svlm_core.offload.logs import log_to_stderr
+from svlm_core.offload.pipe import Pipe
 from svlm_core.offload.probe import Probe
-from svlm_core.offload.shared_socket import SharedSocket
 from svlm_core.offload.streams import is_device_error, Streams
 from svlm_core.stream.defaults import stream_config
 from svlm_core.stream.engine import Engine
@@ -47,7 +49,21 @@ import zmq
 
 LOG = logging.getLogger(__name__)
 
-_FAREWELL_MS = 1000  # for the last message to leave
+
+class FrontLink(Protocol):
+    """The link to the front; any thread may send, one receives."""
+
+    def fileno(self) -> int:
+        """What becomes readable."""
+
+    def send(self, message: Sequence[bytes]) -> None:
+        """Send all parts of a message, when there is room; to a front that is gone, nothing."""
+
+    def receive(self) -> Sequence[memoryview] | None:
+        """A message that has come, None if there is none; EOFError when the front is gone."""
+
+    def close(self) -> None:
+        """End; what was sent may still leave."""
 
 
 def load(config: WorkerConfig) -> tuple[StreamModel, StreamConfig]:
@@ -82,46 +98,37 @@ def settle() -> None:
     gc.freeze()
 
 
-def serve(config: WorkerConfig, lifeline: int) -> int:
-    """Load the model and carry out orders until told to stop.
+def serve(config: WorkerConfig, front: FrontLink, bell: Bell) -> int:
+    """Load the model and carry out orders until told to stop, or until the front is gone.
 
     Args:
-        config: what to serve, and for whom.
-        lifeline: a file descriptor that becomes readable when the front has ended.
+        config: what to serve.
+        front: for whom; closed in the end.
+        bell: wakes this thread.
 
     Returns:
         One of the EXIT_ codes.
     """
-    with Bell() as bell:
-        socket = zmq.Context().socket(zmq.DEALER)
-        socket.routing_id = config.name.encode()
-        if config.keys is not None:
-            socket.curve_serverkey = config.keys.server.encode()
-            socket.curve_publickey = config.keys.public.encode()
-            socket.curve_secretkey = config.keys.secret.encode()
-        socket.connect(config.endpoint)
-        front = SharedSocket(socket, bell.ring)
 
-        def say(message: backend.FromWorker) -> None:
-            front.send([msgspec.msgpack.encode(message)])
+    def say(message: backend.FromWorker) -> None:
+        front.send([msgspec.msgpack.encode(message)])
 
-        try:
-            model, settings = load(config)
-            settle()
-            with Engine(model, config.max_batch) as engine:
-                _serve(front, bell, lifeline, engine, model, settings, say)
-            return EXIT_OK
-        except SvlmError as error:
-            say(backend.Failed(str(error)))
-            return EXIT_ERROR
-        finally:
-            front.close(_FAREWELL_MS)
+    try:
+        model, settings = load(config)
+        settle()
+        with Engine(model, config.max_batch) as engine:
+            _serve(front, bell, engine, model, settings, say)
+        return EXIT_OK
+    except SvlmError as error:
+        say(backend.Failed(str(error)))
+        return EXIT_ERROR
+    finally:
+        front.close()
 
 
 def _serve(
-    front: SharedSocket,
+    front: FrontLink,
     bell: Bell,
-    lifeline: int,
     engine: Engine,
     model: StreamModel,
     settings: StreamConfig,
@@ -131,12 +138,12 @@ def _serve(
     streams = Streams(engine, model, settings, say, bell.ring)
     probe = Probe(engine, settings, streams.decoded)
     poller = zmq.Poller()
-    for one in (front, bell, lifeline):
+    for one in (front, bell):
         poller.register(one, zmq.POLLIN)
     say(backend.Ready(model.name, str(model.device)))
     beat_s = -math.inf
-    events: dict[int, int] = {}
-    while lifeline not in events:  # else the front is gone, and with it all that wait for an answer
+    serving = True
+    while serving:
         try:
             if time.monotonic() - beat_s >= wire.HEARTBEAT_S:
                 beat_s = time.monotonic()
@@ -146,41 +153,52 @@ def _serve(
             if bell.fileno() in events:
                 bell.quiet()
                 streams.work_off()
+            serving = _obey(front, reader, streams)
         except Exception as error:
             if is_device_error(error):
                 _leave(front, error, say)
             raise
-        if not _obey(front, reader, streams):
-            break
     engine.close()
     streams.close()
 
 
-def _obey(front: SharedSocket, reader: backend.Decoder[backend.ToWorker], streams: Streams) -> bool:
+def _obey(front: FrontLink, reader: backend.Decoder[backend.ToWorker], streams: Streams) -> bool:
     """Begin all that the front has ordered; whether to go on."""
-    while (parts := front.receive()) is not None:
-        order = reader.read([parts[0].buffer])
-        if isinstance(order, backend.Stop):
-            return False
-        streams.do(order, [part.buffer for part in parts[1:]])
+    try:
+        while (parts := front.receive()) is not None:
+            order = reader.read(parts)
+            if isinstance(order, backend.Stop):
+                return False
+            streams.do(order, parts[1:])
+    except EOFError:  # the front is gone, and with it all that wait for an answer
+        return False
     return True
 
 
-def _leave(front: SharedSocket, error: Exception, say: Callable[[backend.FromWorker], None]) -> NoReturn:
+def _leave(front: FrontLink, error: Exception, say: Callable[[backend.FromWorker], None]) -> NoReturn:
     """End at once: threads may hang in the device's driver."""
     LOG.error("the device is broken", exc_info=error)
     say(backend.Failed(f"{type(error).__name__}: {' '.join(str(error).split())}", device=True))
-    front.close(_FAREWELL_MS)
+    front.close()
     os._exit(EXIT_DEVICE)
 
 
 def main() -> int:
-    """Serve the config on the first line of standard input, until that is closed."""
+    """Serve the front at the other end of the socket that the first argument numbers."""
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # a terminal, or systemd, sends them to all: the front ends us
-    config = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerConfig)
+    end = socket.socket(fileno=int(sys.argv[1]))
+    end.set_inheritable(False)  # what a compiler's processes kept open would not tell of our end
+    front = Pipe(end)
+    try:
+        while (message := front.receive()) is None:
+            select.select([front], [], [])
+    except EOFError:
+        return EXIT_ERROR
+    config = msgspec.json.decode(message[0], type=WorkerConfig)
     log_to_stderr(config.log_json, config.log_level)
-    return serve(config, sys.stdin.fileno())
+    with Bell() as bell:
+        return serve(config, front, bell)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from raw_peer import RawPeer
 from svlm_core.errors import ConfigError
 from svlm_core.offload import wire
 from svlm_core.offload.front import Front
-from svlm_core.offload.launcher import LocalLauncher
+from svlm_core.offload.local_workers import LocalLauncher
 from svlm_core.offload.serving import ServeConfig
 from svlm_core.offload.wire import Code
 import zmq

@@ -40,6 +40,7 @@ class Server:
     def __init__(self, rooms: int = 2, workers: tuple[str, ...] = ("0",), journal: Any = None) -> None:
         self.journal: dict[str, Record] = journal if journal is not None else {}
         self.sessions = Sessions(workers, rooms, KEEP_CACHE_S, self.journal.get, lambda: FIRST_EPOCH)
+        self.unwritten: dict[str, Record | None] = {}  # each session's record before the newest one
         self.now_s = 0.0
         self.done: list[Any] = []  # all actions, in order
         for worker in workers:
@@ -48,13 +49,15 @@ class Server:
     def carry_out(self, actions: list[Any]) -> list[Any]:
         for action in actions:
             if isinstance(action, Save):
-                self.journal[action.record.name] = action.record
+                name = action.record.name
+                self.unwritten[name] = self.journal.get(name)
+                self.journal[name] = action.record
             elif isinstance(action, Forget):
                 self.journal.pop(action.name, None)
-            elif isinstance(action, Reply) and isinstance(action.message, wire.Result):
-                session = self.sessions.of(action.connection)
-                assert session is not None
-                assert self.journal[session.name].result == action.message  # written before it is sent
+        for reply in (a for a in actions if isinstance(a, Reply) and isinstance(a.message, wire.Result)):
+            session = self.sessions.of(reply.connection)
+            assert session is not None
+            assert self.journal[session.name].result == reply.message
         self.done += actions
         return actions
 
@@ -120,7 +123,7 @@ def codes(actions: list[Any], connection: bytes = b"c") -> list[Code]:
     return [m.code for m in told(actions, connection) if isinstance(m, wire.Error)]
 
 
-def test_a_result_is_in_the_journal_before_it_is_sent() -> None:
+def test_a_result_is_sent_and_then_written_down() -> None:
     server = Server()
     welcome = server.hello()
     assert (welcome.epoch, welcome.restored, welcome.last, welcome.credits) == (1000, "nothing", -1, CREDITS)
@@ -128,10 +131,10 @@ def test_a_result_is_in_the_journal_before_it_is_sent() -> None:
     work = server.chunk(b"c", 1000, 0)
     server.now_s = 1.25
     actions = server.answer(work, "text 0")
-    assert [type(action) for action in actions] == [Save, Reply, Landed]
+    assert [type(action) for action in actions] == [Reply, Save, Landed]
     (sent,) = told(actions)
     assert (sent.seq, sent.epoch, sent.server_ms) == (0, 1000, 250.0)
-    assert actions[0].record == Record("s", "key", 1000, 0, "text 0", sent)
+    assert actions[1].record == Record("s", "key", 1000, 0, "text 0", sent)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +239,20 @@ def test_a_restart_keeps_what_was_said_and_says_so() -> None:
     assert (resent.seq, resent.epoch) == (4, 1000)
     assert codes(again.chunk(b"c", 1001, 4)) == [Code.ORDER]
     assert not codes(again.chunk(b"c", 1001, 5, 0))
+
+
+@pytest.mark.parametrize(("word", "goes_on_from"), [("once twice", "once twice"), ("", "once")])
+def test_a_result_that_was_sent_and_not_written_is_known_from_the_robot(word: str, goes_on_from: str) -> None:
+    server = Server()
+    server.hello()
+    server.answer(server.chunk(b"c", 1000, 4), "once")
+    server.answer(server.chunk(b"c", 1000, 5), "once twice")
+    again = Server(journal={name: record for name, record in server.unwritten.items() if record})
+    actions = again.robot(b"c", wire.Hello(wire.VERSION, "s", heard=5, said=word))
+    assert orders(actions, backend.Open)[0].said == goes_on_from
+    (welcome,) = told(again.open_all(actions))
+    assert (welcome.epoch, welcome.restored, welcome.last) == (1001, Restored.HELLO, 5)
+    assert codes(again.chunk(b"c", 1001, 5)) == [Code.ORDER]
 
 
 def test_a_server_that_has_forgotten_takes_the_robots_word() -> None:
@@ -534,8 +551,7 @@ class Link(RuleBasedStateMachine):
         self.note(self.server.robot(connection, wire.Hello(wire.VERSION, name, heard=heard), user))
         if known is None and name in self.server.sessions._by_name:
             # what was accepted and not understood, as a chunk there was no memory for, may come again
-            understood = record.last if record else -1
-            self.accepted[name] = max(understood, heard if name not in self.epochs else -1)
+            self.accepted[name] = max(record.last if record else -1, heard)
 
         while opens and self.up and any(isinstance(task, backend.Open) for task in self.tasks):
             self.answer(None)
@@ -607,11 +623,15 @@ class Link(RuleBasedStateMachine):
             self.up = True
             self.note(self.server.carry_out(self.server.sessions.worker_ready("0", "tiny")))
 
-    @rule(unlucky=rarely)
-    def server_is_killed(self, unlucky: bool) -> None:
-        """What is not in the journal is gone."""
+    @rule(unlucky=rarely, unwritten=st.booleans())
+    def server_is_killed(self, unlucky: bool, unwritten: bool) -> None:
+        """What is not in the journal is gone, and so may be what should have been written down next."""
         if not unlucky:
             return
+        for name, before in self.server.unwritten.items() if unwritten else ():
+            current = self.server.journal.get(name)
+            if current and before and before.epoch == current.epoch and before.last < current.last:
+                self.server.journal[name] = before
         in_work = self.server.sessions.in_work
         now_s = self.server.now_s
         self.server = Server(rooms=2, journal=self.server.journal)

@@ -79,7 +79,7 @@ def test_threads_send_whole_messages_while_another_receives_all(pair: Pair) -> N
         assert pair.wait(), "a message lies there, and nobody is told"
         pair.bell.quiet()
         while (parts := pair.near.receive()) is not None:
-            sender, number = (int(part.bytes) for part in parts)
+            sender, number = (int(bytes(part)) for part in parts)
             heard[sender].append(number)
     for thread in threads:
         thread.join()
@@ -95,7 +95,7 @@ def test_whoever_sends_tells_of_what_has_come(pair: Pair) -> None:
     pair.near.send([b"more"])
     assert pair.wait()
     parts = pair.near.receive()
-    assert parts is not None and parts[0].bytes == b"welcome"
+    assert parts is not None and parts[0] == b"welcome"
     assert pair.near.receive() is None
 
 

@@ -34,7 +34,7 @@ def test_a_setting_that_no_welcome_holds_is_named_before_anybody_is_served(field
 
     def config(text: str) -> WorkerConfig:
         settings = (({field: text}, "here"),)
-        return WorkerConfig("0", "ipc://nowhere", "tiny", "cpu", "float32", "", 0, settings, 8)
+        return WorkerConfig("0", "tiny", "cpu", "float32", "", 0, settings, 8)
 
     _, settings = load(config(longest))
     assert getattr(settings, field) == longest

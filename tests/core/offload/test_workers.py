@@ -21,7 +21,8 @@ import time
 
 import pytest
 from svlm_core.offload import backend
-from svlm_core.offload.launcher import EXIT_DEVICE, LocalProcess, WorkerConfig
+from svlm_core.offload.launcher import EXIT_DEVICE, WorkerConfig
+from svlm_core.offload.local_workers import LocalProcess
 from svlm_core.offload.workers import (
     DIE_S,
     LOAD_S,
@@ -34,7 +35,7 @@ from svlm_core.offload.workers import (
     WorkersLostError,
 )
 
-CONFIG = WorkerConfig("0", "ipc://nowhere", "tiny", "cpu", "float32", "", 0, (), 8)
+CONFIG = WorkerConfig("0", "tiny", "cpu", "float32", "", 0, (), 8)
 READY = backend.Ready("tiny", "cpu")
 
 
