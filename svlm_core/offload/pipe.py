@@ -60,7 +60,11 @@ class Pipe:
                 self._write(0)
 
     def offer(self, message: Sequence[bytes | memoryview]) -> bool:
-        """Send a message; what there is no room for waits for `flush`. Whether so much may wait."""
+        """Send a message, as far as there is room; the rest waits for `flush`.
+
+        Returns:
+            False, and nothing of it is sent, if the other end leaves too much unread.
+        """
         if sum(map(len, self._unsent)) > _BACKLOG_BYTES:
             return False
         self._unsent.extend(_framed(message))
@@ -121,12 +125,14 @@ class Pipe:
 
 
 def _framed(message: Sequence[bytes | memoryview]) -> list[memoryview]:
+    """_PREFIX, a _SIZE for each part, the parts."""
     sizes = struct.pack(f"<{len(message)}{_SIZE}", *map(len, message))
     prefix = _PREFIX.pack(len(message), len(sizes) + sum(map(len, message)))
     return [memoryview(prefix + sizes), *(memoryview(part) for part in message if len(part))]
 
 
 def _taken_apart(body: memoryview, parts: int) -> list[memoryview]:
+    """The parts of what came behind a prefix."""
     sizes = struct.unpack_from(f"<{parts}{_SIZE}", body)
     ends = itertools.accumulate(sizes, initial=struct.calcsize(f"<{parts}{_SIZE}"))
     return [body[begin:end] for begin, end in itertools.pairwise(ends)]
