@@ -219,6 +219,7 @@ class Connection:
             try:
                 self._receive()
                 if done():
+                    self._bell.ring()  # it may have called for the rest, and is quiet now
                     return
                 self._watch()
                 if self._jammed:
